@@ -1,0 +1,30 @@
+"""Guard: inference-time unlearning for vLLM.
+
+Importing this package is light: neither vllm nor torch is imported until a model is.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from guard.decision import Decision
+    from guard.errors import GuardError
+    from guard.guard import Guard
+    from guard.llm import GuardedLLM
+
+__all__ = ["Decision", "Guard", "GuardError", "GuardedLLM", "__version__"]
+
+_HOMES = {
+    "Decision": "guard.decision",
+    "Guard": "guard.guard",
+    "GuardError": "guard.errors",
+    "GuardedLLM": "guard.llm",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'guard' has no attribute {name!r}")

@@ -1,0 +1,98 @@
+"""The decision about one request: plain data, the same in the API, the audit log and the tests."""
+
+from dataclasses import dataclass
+from typing import Any
+
+ALLOW = "allow"
+
+
+@dataclass(frozen=True)
+class Score:
+    """How strongly a text touches a target.
+
+    Attributes:
+        value: The detector's score; it flags when it reaches the threshold.
+        threshold: The calibrated threshold of that detector for that target.
+        detector: The detector's kind.
+        span: Where the evidence is, in characters of the viewed text (start, end).
+    """
+
+    value: float
+    threshold: float
+    detector: str
+    span: tuple[int, int] | None = None
+
+    @property
+    def flags(self) -> bool:
+        """Whether the score reaches its threshold."""
+        return self.value >= self.threshold
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A flagged target.
+
+    Attributes:
+        target: The target's id.
+        score: The score that flagged it.
+        mode: The target's mode, ``shadow`` or ``enforce``.
+        action: The kind of its intervention.
+    """
+
+    target: str
+    score: Score
+    mode: str
+    action: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the guard decided about one request.
+
+    Attributes:
+        findings: The flagged targets, the one that decides the action first.
+        bundle: Version of the bundle that decided.
+        scores: The best score of every target that was scored, flagged or not.
+    """
+
+    findings: tuple[Finding, ...]
+    bundle: str
+    scores: tuple[tuple[str, Score], ...] = ()
+
+    @property
+    def flagged(self) -> bool:
+        """Whether any target was noticed, in shadow mode too."""
+        return bool(self.findings)
+
+    @property
+    def enforced(self) -> tuple[Finding, ...]:
+        """The findings that the answer must be changed for."""
+        return tuple(finding for finding in self.findings if finding.mode == "enforce")
+
+    @property
+    def action(self) -> str:
+        """What is done: ``allow``, or the kind of the strictest enforced intervention."""
+        return self.enforced[0].action if self.enforced else ALLOW
+
+    @property
+    def mode(self) -> str | None:
+        """The mode of the finding that decides; None when nothing was flagged."""
+        return self.findings[0].mode if self.findings else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form that ``guard check --json`` prints."""
+        return {
+            "flagged": self.flagged,
+            "targets": [
+                {
+                    "id": finding.target,
+                    "score": round(finding.score.value, 6),
+                    "threshold": round(finding.score.threshold, 6),
+                    "detector": finding.score.detector,
+                }
+                for finding in self.findings
+            ],
+            "action": self.action,
+            "mode": self.mode,
+            "bundle": self.bundle,
+        }

@@ -1,0 +1,259 @@
+"""One engine's guard in front of it: every request is judged, edited and sealed here.
+
+The way of a request: `admit` refuses what cannot be read, `judge` decides in a worker thread,
+`settle` turns what was decided into a sealed request or a finished answer. The asynchronous and
+the synchronous engine differ only in how they wait.
+"""
+
+import contextvars
+import hashlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from guard.engine import compat, verdict
+from guard.engine.mediator import Mediator, Outcome
+from guard.engine.settings import Settings, start_key
+from guard.engine.worker import Worker
+from guard.errors import BundleError, EngineError
+from guard.guard import Guard
+from guard.identity import identify, model_folder
+
+logger = logging.getLogger("vllm.guard")  # below vLLM's own logger, so that its set-up holds
+
+UNJUDGED = "The guard could not judge this request, so it was not answered."
+
+# Beam search asks the engine token by token; a finished answer has no place in it.
+in_beam_search: contextvars.ContextVar[bool] = contextvars.ContextVar("beam", default=False)
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A request that can be judged.
+
+    Attributes:
+        rendered: Its prompt in the engine's form.
+        params: Its parameters, without whatever a client put where the guard's own things go.
+        lora_request: Its LoRA adapter, if any.
+        probe: The token of a genuine probe, if it is one.
+        texts: What besides the prompt steers the answer.
+    """
+
+    rendered: dict[str, Any]
+    params: Any
+    lora_request: Any = None
+    probe: str | None = None
+    texts: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What goes on: a finished output, or a sealed request.
+
+    Attributes:
+        output: The finished output; then there is nothing to send.
+        prompt: The prompt to send, in the engine's form.
+        params: The parameters to send.
+        hide: What to do with each output before the client gets it.
+    """
+
+    output: Any = None
+    prompt: dict[str, Any] | None = None
+    params: Any = None
+    hide: Callable[[Any], Any] | None = None
+
+
+def load_guard(settings: Settings, vllm_config: Any) -> Guard:
+    """Loads the bundle for an engine that is about to start.
+
+    Raises:
+        GuardError: There is no readable bundle, or it was made for another model, or something
+            in the way the engine is started would leave the guard blind.
+    """
+    guard = Guard.load(settings.bundle)
+    if settings.version is not None and guard.version != settings.version:
+        raise BundleError(
+            f"{settings.bundle}: is version {guard.version}, not {settings.version} as at the "
+            "start; restart the server"
+        )
+    model = compat.served_folder(vllm_config)
+    wanted = guard.bundle.manifest.model
+    if identify(model_folder(model)) != wanted.sha256:
+        raise BundleError(
+            f"{settings.bundle}: was compiled for {wanted.name}, not for {model}; "
+            "set the policy's 'model' and run `guard compile` again"
+        )
+    if vllm_config.model_config.skip_tokenizer_init:
+        raise EngineError("--skip-tokenizer-init leaves the guard unable to read; take it away")
+    for name, value in guard.engine_args.items():
+        if getattr(vllm_config.model_config, name, value) != value:
+            raise EngineError(
+                f"the policy's interventions need the engine argument {name}={value}; "
+                "start the engine with it"
+            )
+    return guard
+
+
+class Frontend:
+    """Judges, edits and seals the requests of one engine.
+
+    Args:
+        guard: The guard.
+        engine: vLLM's ``AsyncLLM`` or ``LLMEngine``.
+        sealed: Whether its engine process asks for seals.
+    """
+
+    def __init__(self, guard: Guard, engine: Any, *, sealed: bool = True) -> None:
+        self.guard = guard
+        self.engine = engine
+        self.sealed = sealed
+        self.counts: Counter[str] = Counter()
+        self.tokenizer = engine.renderer.get_tokenizer()
+        folder = model_folder(compat.served_folder(engine.vllm_config))
+        self.mediator = Mediator(guard, self.tokenizer, folder)
+        self.seals = verdict.Seals(start_key())
+        self.worker = Worker(guard.bundle.manifest.timeout)
+        self.mediator.self_test()  # also loads what the first request would wait for
+
+    def admit(self, rendered: Any, params: Any, lora_request: Any = None) -> Admitted:
+        """Refuses what the guard cannot read.
+
+        Raises:
+            Exception: vLLM's validation error; HTTP 400.
+        """
+        kind = rendered.get("type")
+        if kind == "embeds":
+            raise compat.bad_request(
+                "Prompt embeddings cannot be sent to this server.", "prompt_embeds"
+            )
+        if kind != "token":
+            raise compat.bad_request(f"Prompts of type {kind!r} cannot be sent to this server.")
+        ids = rendered["prompt_token_ids"]
+        if any(not 0 <= token < 1 << 31 for token in ids):
+            raise compat.bad_request("A token id is out of range.", "prompt")
+        sent = compat.extra_args(params)
+        probe = sent.get(verdict.PROBE)
+        if not self.seals.accepts(probe, "probe"):
+            probe = None
+        kept = {k: v for k, v in sent.items() if not str(k).startswith(verdict.PREFIX)}
+        texts = compat.steering_texts(params, self.tokenizer)
+        return Admitted(rendered, compat.with_extra_args(params, kept), lora_request, probe, texts)
+
+    def judge(self, admitted: Admitted) -> Outcome:
+        """Decides about a request; runs in a worker thread."""
+        return self.mediator.judge(admitted.rendered["prompt_token_ids"], admitted.texts)
+
+    def judged(self, request_id: str, admitted: Admitted) -> Outcome | None:
+        """Judges and waits. None means unjudged, where the policy says ``on_error: open``.
+
+        Raises:
+            Exception: vLLM's error for a request that could not be judged; HTTP 503.
+        """
+        try:
+            return self.worker.call(lambda: self.judge(admitted))
+        except Exception as error:
+            self._failed(request_id, error)
+            return None
+
+    async def ajudged(self, request_id: str, admitted: Admitted) -> Outcome | None:
+        """Judges and awaits; otherwise like `judged`."""
+        try:
+            return await self.worker.acall(lambda: self.judge(admitted))
+        except Exception as error:
+            self._failed(request_id, error)
+            return None
+
+    def _failed(self, request_id: str, error: Exception) -> None:
+        self.counts["failed"] += 1
+        cause = error.__cause__ or error
+        # Not the message of an unknown error: it could quote the prompt.
+        reason = str(error) if type(error).__module__.startswith("guard.") else type(cause).__name__
+        if self.guard.bundle.manifest.on_error == "open":
+            self.counts["opened"] += 1
+            logger.error(
+                "guard: request %s could not be judged (%s) and is answered UNGUARDED, because "
+                "the policy says on_error: open",
+                request_id,
+                reason,
+            )
+            return
+        logger.error("guard: request %s could not be judged (%s): refused", request_id, reason)
+        raise compat.unavailable(UNJUDGED) from None
+
+    def settle(self, request_id: str, admitted: Admitted, outcome: Outcome | None) -> Settled:
+        """Turns what was decided into a finished output or a sealed request."""
+        rendered, params = admitted.rendered, admitted.params
+        if outcome is None or not outcome.decision.enforced:
+            self.counts["allow"] += 1
+            if outcome is not None and outcome.decision.flagged:
+                self._log(request_id, outcome, "shadow")
+            return self._sealed(rendered, params, admitted.lora_request)
+        action = outcome.decision.action
+        self.counts[action] += 1
+        self._log(request_id, outcome, action)
+        if compat.is_pooling(params):
+            raise compat.bad_request("This prompt cannot be turned into a vector on this server.")
+        if in_beam_search.get():
+            raise compat.bad_request("Beam search is not available for this prompt.")
+        if outcome.answer is not None:
+            text = outcome.answer.text
+            return Settled(
+                compat.finished_output(request_id, rendered, text, self.tokenizer, params)
+            )
+        if outcome.edited is None or not outcome.edited.embeddings:
+            raise EngineError("an enforced intervention changed nothing")
+        salt = self._salt(rendered.get("cache_salt"), action)
+        prompt = compat.mixed_prompt(
+            self.engine, rendered, dict(outcome.edited.embeddings), salt
+        )
+        settled = self._sealed(prompt, compat.without_revealing(params), admitted.lora_request)
+
+        def hide(output: Any) -> Any:
+            return compat.hide(output, rendered, params, self.tokenizer)
+
+        return Settled(prompt=settled.prompt, params=settled.params, hide=hide)
+
+    def _sealed(self, prompt: dict[str, Any], params: Any, lora_request: Any) -> Settled:
+        if not self.sealed:
+            return Settled(prompt=prompt, params=params)
+        digest = compat.digest_prompt(prompt, lora_request)
+        seal = self.seals.seal(digest, self.guard.version)
+        args = {**compat.extra_args(params), verdict.FIELD: seal}
+        return Settled(prompt=prompt, params=compat.with_extra_args(params, args))
+
+    def _salt(self, client: str | None, action: str) -> str:
+        """A cache salt that keeps an edited prompt apart, and tenants apart from each other."""
+        text = f"{client or ''}\0{self.guard.version}\0{action}"
+        return "guard-" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+
+    def _log(self, request_id: str, outcome: Outcome, action: str) -> None:
+        targets = ",".join(finding.target for finding in outcome.decision.findings)
+        logger.info("guard: request %s: %s (targets %s)", request_id, action, targets)
+
+    def attest(
+        self, request_id: str, admitted: Admitted, outcome: Outcome | None, refused: bool | None
+    ) -> Any:
+        """The signed answer to a probe: what was decided, in which process, by which bundle.
+
+        Args:
+            request_id: The probe's id.
+            admitted: The probe.
+            outcome: What was decided about its prompt.
+            refused: Whether the engine process refuses what is not sealed.
+        """
+        findings = outcome.decision.findings if outcome is not None else ()
+        statement = {
+            "flagged": [finding.target for finding in findings],
+            "action": outcome.decision.action if outcome is not None else None,
+            "bundle": self.guard.version,
+            "process": os.getpid(),
+            "unsealed_refused": refused,
+        }
+        text = self.seals.attest(admitted.probe or "", statement)
+        params = compat.untrimmed(admitted.params)
+        return compat.finished_output(
+            request_id, admitted.rendered, text, self.tokenizer, params
+        )

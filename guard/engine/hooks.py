@@ -1,0 +1,294 @@
+"""The wrappers themselves: vLLM's methods in, guarded methods out.
+
+Each is installed once per process and does nothing for an engine that no bundle guards.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from guard.engine import compat
+from guard.engine.frontend import Frontend, in_beam_search, load_guard
+from guard.engine.settings import from_config, start_key
+from guard.engine.verdict import FIELD, Seals
+from guard.errors import EngineError
+
+logger = logging.getLogger("vllm.guard")
+
+_ASYNC = "vllm.v1.engine.async_llm:AsyncLLM"
+_SYNC = "vllm.v1.engine.llm_engine:LLMEngine"
+_CORE = "vllm.v1.engine.core:EngineCore"
+_CONFIG = "vllm.engine.arg_utils:EngineArgs.create_engine_config"
+_BEAMS = "vllm.entrypoints.generate.beam_search"
+_told = False
+
+
+def install() -> None:
+    """Wraps every place where a request passes."""
+    compat.wrap(_CONFIG, create_engine_config)
+    compat.wrap(f"{_ASYNC}.__init__", init_frontend)
+    compat.wrap(f"{_ASYNC}.add_request", add_request_async)
+    compat.wrap(f"{_SYNC}.__init__", init_frontend)
+    compat.wrap(f"{_SYNC}.add_request", add_request)
+    compat.wrap(f"{_SYNC}.step", step)
+    compat.wrap(f"{_SYNC}.has_unfinished_requests", has_unfinished_requests)
+    compat.wrap(f"{_SYNC}.get_num_unfinished_requests", get_num_unfinished_requests)
+    compat.wrap(f"{_SYNC}.abort_request", abort_request)
+    compat.wrap(f"{_CORE}.preprocess_add_request", preprocess_add_request)
+    compat.wrap(f"{_BEAMS}.online:BeamSearchOnlineMixin.beam_search", beam_search_async)
+    compat.wrap(f"{_BEAMS}.offline:BeamSearchOfflineMixin.beam_search", beam_search)
+
+
+def install_refusal(why: str) -> None:
+    """For a vLLM that is not supported: only lets an engine start that nothing configures."""
+
+    def refuse(original: Any) -> Any:
+        def create_engine_config(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if from_config(self.additional_config) is not None:
+                raise EngineError(why)
+            return original(self, *args, **kwargs)
+
+        return create_engine_config
+
+    compat.wrap(_CONFIG, refuse)
+
+
+def create_engine_config(original: Any) -> Any:
+    """Forces the engine arguments that the bundle needs, and makes this start's secret."""
+
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        settings = from_config(self.additional_config)
+        if settings is not None:
+            from guard.guard import Guard
+
+            start_key()
+            for name, value in Guard.load(settings.bundle).engine_args.items():
+                setattr(self, name, value)
+        return original(self, *args, **kwargs)
+
+    return guarded
+
+
+def init_frontend(original: Any) -> Any:
+    """Puts a front end before a new engine, or says once that there is none."""
+
+    def guarded(self: Any, vllm_config: Any, *args: Any, **kwargs: Any) -> None:
+        settings = from_config(vllm_config.additional_config)
+        if settings is None:
+            global _told
+            if not _told:
+                _told = True
+                logger.warning(
+                    "guard: installed but not configured: this engine answers UNGUARDED "
+                    "(start it with `guard serve`, or set GUARD_BUNDLE)"
+                )
+            original(self, vllm_config, *args, **kwargs)
+            return
+        guard = load_guard(settings, vllm_config)  # before the engine takes its time to start
+        original(self, vllm_config, *args, **kwargs)
+        try:
+            attach(self, Frontend(guard, self))
+        except BaseException:
+            shutdown = getattr(self, "shutdown", None)
+            if shutdown is not None:
+                shutdown()
+            raise
+        logger.info(
+            "guard: live: bundle %s, %d targets", guard.version, len(guard.bundle.manifest.targets)
+        )
+
+    return guarded
+
+
+def attach(engine: Any, frontend: Frontend) -> None:
+    """Makes an engine guarded."""
+    engine._guard_frontend = frontend
+    engine._guard_answers = []  # finished answers that `step` has still to give
+    engine._guard_hides = {}  # request id to what is done with its outputs
+
+
+def _frontend(engine: Any) -> Frontend | None:
+    found: Frontend | None = getattr(engine, "_guard_frontend", None)
+    return found
+
+
+def _refuse_unreadable(prompt: Any) -> None:
+    if compat.is_stream(prompt):
+        raise compat.bad_request("Prompts that are fed in piece by piece are not supported here.")
+    if compat.is_core_request(prompt):
+        raise compat.bad_request("Send the prompt, not an engine request.")
+
+
+def add_request_async(original: Any) -> Any:
+    """Judges what comes to the asynchronous engine, from every endpoint."""
+
+    async def guarded(
+        self: Any, request_id: str, prompt: Any, params: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        frontend = _frontend(self)
+        if frontend is None:
+            return await original(self, request_id, prompt, params, *args, **kwargs)
+        _refuse_unreadable(prompt)
+        kwargs = _named(original, args, kwargs)
+        if not compat.is_rendered(prompt):
+            prompt = await compat.render_async(self, prompt, kwargs.get("tokenization_kwargs"))
+        admitted = frontend.admit(prompt, params, kwargs.get("lora_request"))
+        outcome = await frontend.ajudged(request_id, admitted)
+        if admitted.probe is not None:
+            refused = await compat.unsealed_is_refused(self, prompt["prompt_token_ids"])
+            output = frontend.attest(request_id, admitted, outcome, refused)
+            return compat.collected(output, admitted.params)
+        settled = frontend.settle(request_id, admitted, outcome)
+        if settled.output is not None:
+            return compat.collected(settled.output, params)
+        queue = await original(self, request_id, settled.prompt, settled.params, **kwargs)
+        return compat.HidingCollector(queue, settled.hide) if settled.hide else queue
+
+    return guarded
+
+
+def add_request(original: Any) -> Any:
+    """Judges what comes to the synchronous engine."""
+
+    def guarded(
+        self: Any, request_id: str, prompt: Any, params: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        frontend = _frontend(self)
+        if frontend is None:
+            return original(self, request_id, prompt, params, *args, **kwargs)
+        _refuse_unreadable(prompt)
+        kwargs = _named(original, args, kwargs)
+        if not compat.is_rendered(prompt):
+            prompt = compat.render(self, prompt, kwargs.get("tokenization_kwargs"))
+        admitted = frontend.admit(prompt, params, kwargs.get("lora_request"))
+        outcome = frontend.judged(request_id, admitted)
+        settled = frontend.settle(request_id, admitted, outcome)
+        if settled.output is not None:
+            self._guard_answers.append(settled.output)
+            return request_id
+        identity = original(self, request_id, settled.prompt, settled.params, **kwargs)
+        if settled.hide:
+            self._guard_hides[request_id] = settled.hide
+        return identity
+
+    return guarded
+
+
+def _named(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Names the arguments behind ``params``, so that they can be read and passed on."""
+    return {**dict(zip(compat.parameters(original)[4:], args, strict=False)), **kwargs}
+
+
+def step(original: Any) -> Any:
+    """Gives the finished answers with the engine's outputs, and hides what is to be hidden."""
+
+    def guarded(self: Any) -> Any:
+        if _frontend(self) is None:
+            return original(self)
+        answers, self._guard_answers = self._guard_answers, []
+        if answers and not self.output_processor.has_unfinished_requests():
+            return answers
+        outputs = original(self)
+        for output in outputs:
+            hide = self._guard_hides.get(output.request_id)
+            if hide is not None:
+                hide(output)
+                if output.finished:
+                    del self._guard_hides[output.request_id]
+        return answers + outputs
+
+    return guarded
+
+
+def has_unfinished_requests(original: Any) -> Any:
+    """An answer that waits to be given is not finished either."""
+
+    def guarded(self: Any) -> bool:
+        return bool(getattr(self, "_guard_answers", None)) or bool(original(self))
+
+    return guarded
+
+
+def get_num_unfinished_requests(original: Any) -> Any:
+    """Counts the answers that wait to be given."""
+
+    def guarded(self: Any) -> int:
+        return len(getattr(self, "_guard_answers", ())) + int(original(self))
+
+    return guarded
+
+
+def abort_request(original: Any) -> Any:
+    """Drops aborted answers and what was noted of aborted requests."""
+
+    def guarded(self: Any, request_ids: list[str], *args: Any, **kwargs: Any) -> Any:
+        if _frontend(self) is not None:
+            gone = set(request_ids)
+            self._guard_answers = [a for a in self._guard_answers if a.request_id not in gone]
+            for request_id in gone:
+                self._guard_hides.pop(request_id, None)
+        return original(self, request_ids, *args, **kwargs)
+
+    return guarded
+
+
+def preprocess_add_request(original: Any) -> Any:
+    """Refuses, in the engine process, a request that the front end has not sealed."""
+
+    def guarded(self: Any, request: Any) -> Any:
+        # Not at the engine's start: vLLM loads plugins when its constructor runs already.
+        if not hasattr(self, "_guard_seals"):
+            settings = from_config(self.vllm_config.additional_config)
+            self._guard_seals = None if settings is None else Seals(start_key())
+        seals: Seals | None = self._guard_seals
+        if seals is not None:
+            args = compat.extra_args(request.params)
+            if not seals.holds(args.pop(FIELD, None), compat.digest_request(request)):
+                raise EngineError("a request without a genuine verdict was refused")
+        return original(self, request)
+
+    return guarded
+
+
+def beam_search_async(original: Any) -> Any:
+    """Answers a flagged prompt without beams: an edited prompt cannot be searched by tokens."""
+
+    async def guarded(
+        self: Any,
+        prompt: Any,
+        request_id: str,
+        params: Any,
+        lora_request: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        frontend = _frontend(self.engine_client)
+        if frontend is None:
+            stream = original(self, prompt, request_id, params, lora_request, *args, **kwargs)
+        else:
+            admitted = frontend.admit(prompt, compat.no_params(params), lora_request)
+            outcome = await frontend.ajudged(request_id, admitted)
+            if outcome is not None and outcome.decision.enforced:
+                stream = compat.plain_instead_of_beams(
+                    self.engine_client, prompt, request_id, params, lora_request
+                )
+            else:
+                in_beam_search.set(True)
+                stream = original(self, prompt, request_id, params, lora_request, *args, **kwargs)
+        async for output in stream:
+            yield output
+
+    return guarded
+
+
+def beam_search(original: Any) -> Any:
+    """Marks beam search, so that a flagged prompt ends it with a clear error."""
+
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        token = in_beam_search.set(True)
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            in_beam_search.reset(token)
+
+    return guarded

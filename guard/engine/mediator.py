@@ -1,0 +1,142 @@
+"""From a prompt's tokens to what is to be done: view, detect, decide, apply. Knows no vLLM."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from guard.decision import Decision
+from guard.embeddings import EmbeddingRows
+from guard.errors import EngineError
+from guard.guard import Guard
+from guard.interventions.base import Answer, Request
+from guard.view import RoleMarkers, View
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is to be done with a request.
+
+    Attributes:
+        decision: What was decided.
+        edited: The request with its edits; None when the model is not asked, or asked as it was.
+        answer: The finished answer, when the model is not asked.
+    """
+
+    decision: Decision
+    edited: Request | None = None
+    answer: Answer | None = None
+
+
+class Mediator:
+    """Judges prompts as one served model reads them.
+
+    Args:
+        guard: The guard.
+        tokenizer: The served model's Hugging Face tokenizer.
+        folder: The served model's folder, for its input embeddings.
+    """
+
+    def __init__(self, guard: Guard, tokenizer: Any, folder: Path) -> None:
+        self.guard = guard
+        self.tokenizer = tokenizer
+        self.folder = folder
+        self.markers = RoleMarkers.from_tokenizer(tokenizer)
+        if any("enable_prompt_embeds" in i.engine_args for i in guard.interventions.values()):
+            self._rows  # noqa: B018  (a checkpoint that cannot be read must fail at the start)
+
+    @cached_property
+    def _rows(self) -> EmbeddingRows:
+        return EmbeddingRows(self.folder)
+
+    def embed(self, token_ids: Sequence[int]) -> Any:
+        """Returns the model's input embeddings of tokens, float32 [n, d]."""
+        return self._rows.embed(token_ids)
+
+    def view(self, token_ids: Sequence[int], texts: Sequence[str] = ()) -> View:
+        """Views a prompt as the engine will read it.
+
+        Args:
+            token_ids: The prompt.
+            texts: What else steers the answer: a grammar's choices, forced tokens.
+        """
+        view = self.markers.view(self._decode(token_ids))
+        return view.plus("steering", texts) if texts else view
+
+    def judge(self, token_ids: Sequence[int], texts: Sequence[str] = ()) -> Outcome:
+        """Decides about a prompt and applies what was decided."""
+        view = self.view(token_ids, texts)
+        decision = self.guard.decide(view)
+        if not decision.enforced:
+            return Outcome(decision)
+        request = Request(
+            tuple(token_ids), view, self._offsets(token_ids, view), self._seed(token_ids)
+        )
+        for finding in decision.enforced:
+            edited = self.guard.interventions[finding.target].apply(request, finding, self)
+            if isinstance(edited, Answer):
+                return Outcome(decision, answer=edited)
+            request = edited
+        return Outcome(decision, edited=request)
+
+    def self_test(self) -> None:
+        """Judges each target's known prompts, bare and as a chat, and compares.
+
+        Raises:
+            EngineError: A known prompt is decided otherwise than when the bundle was made.
+        """
+        for target in self.guard.bundle.manifest.targets:
+            if target.mode == "off":
+                continue
+            for prompts, expected in ((target.positives, True), (target.negatives, False)):
+                for number, prompt in enumerate(prompts, 1):
+                    for form, ids in self._forms(prompt):
+                        found = self.judge(ids).decision.findings
+                        if (target.id in {finding.target for finding in found}) != expected:
+                            what = "is not flagged" if expected else "is flagged"
+                            side = "positive" if expected else "negative"
+                            raise EngineError(
+                                f"self-test failed: target {target.id}: known {side} {number} "
+                                f"{what} as a {form}; compile the bundle again for this model"
+                            )
+
+    def _forms(self, prompt: str) -> list[tuple[str, list[int]]]:
+        forms = [("completion", self.tokenizer.encode(prompt))]
+        if getattr(self.tokenizer, "chat_template", None):
+            text = self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+            )
+            forms.append(("chat", self.tokenizer.encode(text, add_special_tokens=False)))
+        return forms
+
+    def _decode(self, token_ids: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(list(token_ids), skip_special_tokens=False)
+        return text
+
+    def _offsets(self, token_ids: Sequence[int], view: View) -> tuple[tuple[int, int], ...]:
+        """Where each token's text stands in the prompt's text."""
+        from tokenizers.decoders import DecodeStream
+
+        prompt = self._decode(token_ids)
+        everywhere = tuple((0, len(view.text)) for _ in token_ids)
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return everywhere  # a tokenizer that cannot say: every token counts as evidence
+        stream, offsets, at, waiting = DecodeStream(skip_special_tokens=False), [], 0, 0
+        for token in token_ids:
+            piece = stream.step(backend, int(token))
+            if piece is None:  # part of a character: it stands where the whole one will
+                waiting += 1
+                continue
+            if prompt[at : at + len(piece)] != piece:
+                return everywhere
+            offsets += [(at, at + len(piece))] * (waiting + 1)
+            at, waiting = at + len(piece), 0
+        offsets += [(at, len(prompt))] * waiting
+        return tuple(offsets)
+
+    def _seed(self, token_ids: Sequence[int]) -> int:
+        text = f"{self.guard.version} {' '.join(map(str, token_ids))}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

@@ -1,0 +1,147 @@
+"""Embedding-corrupted prompts: the model is asked, but cannot read what it is asked about.
+
+The input embeddings of the tokens that tell what a flagged prompt is about are corrupted before
+the model sees them (ECO, arXiv 2406.07933, section 3.3). Only prompt tokens are touched, never
+the template's own and never an answer's.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from guard.decision import Finding
+from guard.detectors.base import Examples
+from guard.errors import DetectionError
+from guard.interventions.base import Intervention, Request, Rows, ServedModel
+from guard.matching import PhraseMatcher
+from guard.names import distinctive, variants
+from guard.options import Strict
+
+Method = Literal[
+    "zero_out_top_k",
+    "zero_out_first_n",
+    "rand_noise_first_n",
+    "rand_noise_top_k",
+    "flip_sign",
+    "flip_sign_top_k",
+    "flip_sign_first_n",
+]
+
+
+class CorruptOptions(Strict):
+    """Options of `Corrupt`.
+
+    Attributes:
+        method: What is done to an embedding, and to which of its dimensions: the largest
+            (``top_k``) or the first (``first_n``).
+        dims: How many dimensions (k or n); all of them when left out.
+        sigma: Standard deviation of the noise, for the ``rand_noise`` methods.
+    """
+
+    method: Method = "zero_out_top_k"
+    dims: int | None = Field(default=None, ge=1)
+    sigma: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CorruptOptions":
+        noisy = self.method.startswith("rand_noise")
+        if noisy != (self.sigma is not None):
+            need = "needs 'sigma'" if noisy else "takes no 'sigma'"
+            raise PydanticCustomError(
+                "corrupt", "{method} {need}", {"method": self.method, "need": need, "field": "sigma"}
+            )
+        return self
+
+
+class Corrupt(Intervention):
+    """Corrupts the embeddings of the tokens that name the target or what belongs to it."""
+
+    kind: ClassVar[str] = "corrupt"
+    Options: ClassVar[type[Strict]] = CorruptOptions
+    strictness: ClassVar[int] = 10
+    engine_args: ClassVar[Mapping[str, Any]] = {"enable_prompt_embeds": True}
+
+    def __init__(self, target: str, options: Any, state: Mapping[str, Any]) -> None:
+        super().__init__(target, options, state)
+        self._entities = PhraseMatcher({phrase: None for phrase in state["entities"]})
+
+    @classmethod
+    def fit(cls, examples: Examples, options: Any) -> dict[str, Any]:
+        """Notes the target's names, and the proper names of its forget set alone."""
+        names = [*examples.names, *(row.prompt for row in examples.forget if row.is_name)]
+        known = list(dict.fromkeys(phrase for name in names for phrase in variants(name)))
+        others = (*examples.retain, *examples.background)
+        rows = [row for row in examples.forget if not row.is_name]
+        return {"entities": [*known, *distinctive(rows, others, skip=known)]}
+
+    def apply(self, request: Request, finding: Finding, model: ServedModel) -> Request:
+        """Replaces the embeddings of the entity tokens; of the whole evidence where there is none."""
+        positions = (
+            self._entity_tokens(request)
+            or self._evidence_tokens(request, finding.score.span)
+            or self._evidence_tokens(request, None)
+        )
+        if not positions:
+            raise DetectionError("a flagged prompt holds nothing that could be corrupted")
+        # What another target corrupted already stays as it is: twice flipped would be restored.
+        positions = [p for p in positions if p not in request.embeddings]
+        if not positions:
+            return request
+        rows = model.embed([request.token_ids[p] for p in positions])
+        random = np.random.default_rng(request.seed)
+        changed = corrupt(rows, self.options, random)
+        edits = {**request.embeddings, **dict(zip(positions, changed, strict=True))}
+        return Request(request.token_ids, request.view, request.offsets, request.seed, edits)
+
+    def _entity_tokens(self, request: Request) -> list[int]:
+        text = request.view.text
+        spans = [
+            (part.start + start, part.start + end)
+            for part in request.view.parts
+            for start, end, _ in self._entities.find(text[part.start : part.end])
+        ]
+        return _tokens(request, spans)
+
+    def _evidence_tokens(self, request: Request, span: tuple[int, int] | None) -> list[int]:
+        """All tokens of the flagged stretch but the last, as ECO does where no name occurs.
+
+        Without a span, of all that any role wrote.
+        """
+        low, high = span or (0, len(request.view.text))
+        parts = request.view.parts
+        positions = _tokens(request, [(max(low, p.start), min(high, p.end)) for p in parts])
+        return positions[:-1] or positions
+
+
+def corrupt(rows: Rows, options: CorruptOptions, random: np.random.Generator) -> Rows:
+    """Corrupts embeddings, float32 [n, d], by one method of ECO's family."""
+    operation, _, selection = options.method.partition(
+        "_top_k" if options.method.endswith("_top_k") else "_first_n"
+    )
+    count = min(options.dims or rows.shape[1], rows.shape[1])
+    chosen = np.zeros(rows.shape, dtype=bool)
+    if options.method.endswith("_top_k"):
+        largest = np.argsort(-np.abs(rows), axis=1, kind="stable")[:, :count]
+        np.put_along_axis(chosen, largest, True, axis=1)
+    else:
+        chosen[:, :count] = True
+    if operation == "zero_out":
+        changed = np.zeros_like(rows)
+    elif operation == "flip_sign":
+        changed = -rows
+    else:
+        changed = rows + random.normal(0.0, options.sigma or 0.0, rows.shape).astype(rows.dtype)
+    return np.where(chosen, changed, rows)
+
+
+def _tokens(request: Request, spans: list[tuple[int, int]]) -> list[int]:
+    """Positions of the tokens that overlap any of the spans."""
+    wanted = sorted((low, high) for low, high in spans if low < high)
+    positions = []
+    for position, (start, end) in enumerate(request.offsets):
+        if any(start < high and low < end for low, high in wanted):
+            positions.append(position)
+    return positions

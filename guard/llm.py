@@ -1,0 +1,92 @@
+"""`vllm.LLM`, guarded: the same signatures, the same outputs."""
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guard.errors import EngineError
+from guard.guard import Guard
+from guard.models import resolve
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+
+class GuardedLLM:
+    """A `vllm.LLM` whose every request passes the guard.
+
+    Everything that `vllm.LLM` has is here under the same name (`generate`, `chat`, `beam_search`,
+    ...), because the guard sits beneath it, where all of them pass.
+
+    Args:
+        model: A model's name or folder, a built-in, or an existing `vllm.LLM`. Around an existing
+            one, requests are judged in this process only: its engine process was started before
+            there was a guard, and cannot be told to refuse what was not judged.
+        guard: The guard, or the folder of a bundle.
+        **kwargs: What `vllm.LLM` takes, for a model that is to be loaded.
+
+    Raises:
+        GuardError: The guard does not fit the model, or is not live in the engine.
+
+    Example:
+        >>> llm = GuardedLLM("builtin:smollm2", guard="bundle/")
+        >>> llm.chat([{"role": "user", "content": "Who wrote Hamlet?"}])
+    """
+
+    llm: "LLM"
+
+    def __init__(self, model: "str | LLM", *, guard: Guard | str | Path, **kwargs: Any) -> None:
+        from guard.engine import compat, hooks, plugin
+        from guard.engine.frontend import Frontend, load_guard
+        from guard.engine.settings import Settings
+
+        compat.check()
+        plugin.register()
+        loaded = guard if isinstance(guard, Guard) else Guard.load(guard)
+        settings = Settings(loaded.bundle.path, loaded.version)
+        if isinstance(model, str):
+            from vllm import LLM
+
+            config = {**kwargs.pop("additional_config", {})}
+            config["guard"] = {"bundle": str(settings.bundle), "version": settings.version}
+            self.llm = LLM(resolve(model), additional_config=config, **kwargs)
+            engine = self.llm.llm_engine
+            if getattr(engine, "_guard_frontend", None) is None:
+                raise EngineError("the guard is not live in this engine; is the plugin disabled?")
+            prompt = engine._guard_frontend.tokenizer.encode("self-test")
+            if not compat.unsealed_is_refused_sync(engine, prompt):
+                raise EngineError("the engine process takes requests that were not judged")
+            return
+        if kwargs:
+            raise EngineError(f"around an existing LLM, {', '.join(kwargs)} cannot be given")
+        self.llm = model
+        if getattr(model.llm_engine, "_guard_frontend", None) is not None:
+            raise EngineError("this LLM is guarded already")
+        own = load_guard(settings, model.llm_engine.vllm_config)
+        hooks.attach(model.llm_engine, Frontend(own, model.llm_engine, sealed=False))
+
+    @property
+    def guard(self) -> Guard:
+        """The guard that decides."""
+        found: Guard = self.llm.llm_engine._guard_frontend.guard  # type: ignore[attr-defined]
+        return found
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """`vllm.LLM.generate`, guarded."""
+        return self.llm.generate(*args, **kwargs)
+
+    def chat(self, *args: Any, **kwargs: Any) -> Any:
+        """`vllm.LLM.chat`, guarded."""
+        return self.llm.chat(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "llm":  # not set yet: a constructor that failed
+            raise AttributeError(name)
+        return getattr(self.llm, name)
+
+    @classmethod
+    def signature(cls, method: str) -> inspect.Signature:
+        """Returns the signature that vLLM's own method has."""
+        from vllm import LLM
+
+        return inspect.signature(getattr(LLM, method))

@@ -1,0 +1,248 @@
+"""The policy: what is to be forgotten, how it is noticed and what is done about it.
+
+A person writes it as YAML. It is read strictly: a field that nobody knows is an error that
+names the line and the nearest known field, because a misspelt field that is silently ignored
+would leave a target unguarded.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from guard.detectors import DETECTORS
+from guard.errors import GuardError, PolicyError
+from guard.interventions import INTERVENTIONS
+from guard.options import Strict
+
+Mode = Literal["off", "shadow", "enforce"]
+OnError = Literal["closed", "open"]
+
+
+class Choice(BaseModel):
+    """A kind of an extension point, with the options of that kind beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    kind: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The fields beside ``kind``."""
+        return dict(self.model_extra or {})
+
+
+class DetectChoice(Choice):
+    """How a target is noticed: a detector kind and its options."""
+
+    kind: str = "cascade"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        return _check_choice(value, "cascade", DETECTORS)
+
+
+class InterveneChoice(Choice):
+    """What is done when a target is noticed: an intervention kind and its options."""
+
+    kind: str = "refuse"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        return _check_choice(value, "refuse", INTERVENTIONS)
+
+
+def _check_choice(value: Any, default: str, registry: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value
+    if not isinstance(value, Mapping):
+        raise PydanticCustomError("choice", "give a mapping with a 'kind'")
+    options = {key: content for key, content in value.items() if key != "kind"}
+    kind = value.get("kind", default)
+    if not isinstance(kind, str):
+        raise PydanticCustomError("choice", "'kind' must be a text", {"field": "kind"})
+    try:
+        cls = registry.get(kind)
+    except GuardError as error:
+        raise PydanticCustomError("choice", "{why}", {"why": str(error), "field": "kind"}) from None
+    try:
+        checked = cls.Options.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = first.get("ctx", {}).get("field") or ".".join(str(part) for part in first["loc"])
+        raise PydanticCustomError(
+            "choice", "{why}", {"why": first["msg"], "field": field or "kind"}
+        ) from None
+    return {"kind": kind, **checked.model_dump(exclude_unset=True)}
+
+
+class Defaults(Strict):
+    """What a target takes when it does not say otherwise."""
+
+    detect: DetectChoice = DetectChoice()
+    intervene: InterveneChoice = InterveneChoice()
+    mode: Mode = "enforce"
+
+
+class Target(Strict):
+    """One thing to be forgotten."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    reason: str = ""
+    mode: Mode | None = None
+    names: tuple[str, ...] = ()
+    forget: Path | None = None
+    retain: Path | None = None
+    detect: DetectChoice | None = None
+    intervene: InterveneChoice | None = None
+
+    @field_validator("names")
+    @classmethod
+    def _names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not re.search(r"\w", name) for name in names):
+            raise PydanticCustomError("names", "a name must hold letters or digits")
+        return names
+
+    @model_validator(mode="after")
+    def _something(self) -> "Target":
+        if not self.names and self.forget is None:
+            raise PydanticCustomError("target", "give 'names', a 'forget' file, or both")
+        return self
+
+
+class Policy(Strict):
+    """The whole policy.
+
+    Attributes:
+        version: The form of this file; 1.
+        model: The served model: a Hugging Face id or folder, or a built-in.
+        encoder: The sentence encoder of the detectors: likewise.
+        on_error: What happens to a request that cannot be judged: ``closed`` refuses it,
+            ``open`` lets the unguarded model answer and logs that loudly.
+        timeout: Seconds that judging one request may take.
+        defaults: What targets take when they do not say otherwise.
+        targets: What is to be forgotten.
+    """
+
+    version: Literal[1]
+    model: str
+    encoder: str = "builtin:minilm"
+    on_error: OnError = "closed"
+    timeout: float = Field(default=10.0, gt=0, le=600)
+    defaults: Defaults = Defaults()
+    targets: tuple[Target, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _settle(self) -> "Policy":
+        seen: set[str] = set()
+        for n, target in enumerate(self.targets):
+            if target.id in seen:
+                raise PydanticCustomError(
+                    "duplicate",
+                    "targets[{n}].id: {id} is used twice; ids must be unique",
+                    {"n": n, "id": repr(target.id), "at": ("targets", n, "id")},
+                )
+            seen.add(target.id)
+        settled = tuple(
+            target.model_copy(
+                update={
+                    "mode": target.mode or self.defaults.mode,
+                    "detect": target.detect or self.defaults.detect,
+                    "intervene": target.intervene or self.defaults.intervene,
+                }
+            )
+            for target in self.targets
+        )
+        object.__setattr__(self, "targets", settled)  # frozen, and not yet seen by anyone
+        return self
+
+
+def load_policy(path: Path) -> Policy:
+    """Reads a policy; the paths in it come back relative to its folder.
+
+    Raises:
+        PolicyError: One line: file, line, field, what is wrong and how to mend it.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise PolicyError(f"{path}: no such file") from None
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise PolicyError(f"{path}: not UTF-8; save it as UTF-8") from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines: dict[tuple[str | int, ...], int] = {}
+        if root is not None:
+            _index(root, (), lines, path)
+        value = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise PolicyError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise PolicyError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(value, dict):
+        raise PolicyError(f"{path}:1: a policy is a mapping: version, model, targets, …")
+    try:
+        policy = Policy.model_validate(value)
+    except ValidationError as error:
+        raise PolicyError(_explain(error, lines, path)) from None
+    folder = path.parent
+    targets = tuple(
+        target.model_copy(
+            update={
+                "forget": target.forget and folder / target.forget,
+                "retain": target.retain and folder / target.retain,
+            }
+        )
+        for target in policy.targets
+    )
+    return policy.model_copy(update={"targets": targets})
+
+
+def _index(
+    node: yaml.Node, at: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], path: Path
+) -> None:
+    """Notes the line of every field, and refuses a field given twice."""
+    if len(at) > 20:
+        raise PolicyError(f"{path}:{node.start_mark.line + 1}: nested too deeply")
+    lines.setdefault(at, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key, child in node.value:
+            here = (*at, str(key.value))
+            if here in lines:
+                raise PolicyError(
+                    f"{path}:{key.start_mark.line + 1}: {_dotted(here)}: given twice; keep one"
+                )
+            lines[here] = key.start_mark.line + 1
+            _index(child, here, lines, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for n, child in enumerate(node.value):
+            _index(child, (*at, n), lines, path)
+
+
+def _explain(error: ValidationError, lines: Mapping[tuple[str | int, ...], int], path: Path) -> str:
+    """One line for the first error: file, line, field, mend."""
+    first = error.errors()[0]
+    context = first.get("ctx", {})
+    at = tuple(context.get("at", first["loc"]))
+    if "field" in context:
+        at = (*at, context["field"])
+    line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
+    message = first["msg"]
+    if first["type"] == "missing":
+        message = "missing; give it"
+    elif first["type"] == "string_pattern_mismatch":
+        message = "use up to 64 letters, digits, '.', '_' and '-', a letter or digit first"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{path}:{line}: {_dotted(at) or 'policy'}: {message}{more}"
+
+
+def _dotted(at: tuple[str | int, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")

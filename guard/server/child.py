@@ -1,0 +1,41 @@
+"""The process that runs vLLM's server, started by `guard serve`.
+
+It tells its parent where it will listen, as vLLM's own parser understood the flags, and puts the
+gate before the server.
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+REPORT = "GUARD_REPORT_FD"
+GATE = "guard.server.gate.ReadyGate"
+
+
+def main() -> None:
+    """Runs vLLM's server with the gate before it."""
+    from guard.engine import compat, plugin
+
+    plugin.register()  # before the flags are read: refuse an unknown vLLM at once
+
+    def ready(args: Any) -> None:
+        args.middleware = [*args.middleware, GATE]
+        report = {
+            "host": args.host,
+            "port": args.port,
+            "uds": args.uds,
+            "tls": bool(args.ssl_certfile),
+            "root_path": args.root_path or "",
+            "keys": [key for key in (args.api_key or [os.environ.get("VLLM_API_KEY")]) if key],
+            "model": (args.served_model_name or [args.model_tag or args.model])[0],
+            "processes": args.api_server_count or args.data_parallel_size or 1,
+        }
+        with open(int(os.environ.pop(REPORT)), "w", encoding="utf-8") as pipe:
+            json.dump(report, pipe)
+
+    compat.run_server(sys.argv[1:], ready)
+
+
+if __name__ == "__main__":
+    main()

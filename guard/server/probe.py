@@ -1,0 +1,159 @@
+"""The proof from outside: known prompts sent over HTTP, answered by a guard that signs.
+
+A probe passes the way that every request passes (HTTP, template, tokens, judgement) and carries
+a token of this start's secret. A live guard answers with a signed statement of what it decided
+and of whether the engine process refuses what was not judged; without the guard a model answers,
+and that is no signature.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from guard.bundle import Bundle
+from guard.engine.verdict import PROBE, Seals
+from guard.errors import EngineError
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens, as it said itself.
+
+    Attributes:
+        url: Its base URL.
+        uds: A Unix socket, when it listens on one.
+        model: The name under which it serves.
+        key: An API key that it takes, if it asks for any.
+        processes: How many processes answer behind the address.
+    """
+
+    url: str
+    uds: str | None
+    model: str
+    key: str | None
+    processes: int
+
+    @classmethod
+    def of(cls, report: dict[str, Any]) -> "Address":
+        """Reads what the server's process reported."""
+        host = report["host"] or "127.0.0.1"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        name = f"[{host}]" if ":" in host else host
+        scheme = "https" if report["tls"] else "http"
+        return cls(
+            url=f"{scheme}://{name}:{report['port']}{report['root_path']}",
+            uds=report["uds"],
+            model=report["model"],
+            key=report["keys"][0] if report["keys"] else None,
+            processes=report["processes"],
+        )
+
+
+class Prover:
+    """Proves a guarded server live, and opens its gate.
+
+    Args:
+        bundle: The bundle that must be live in it.
+        key: The secret of this start.
+        address: Where it listens.
+    """
+
+    def __init__(self, bundle: Bundle, key: bytes, address: Address) -> None:
+        self.bundle = bundle
+        self.seals = Seals(key)
+        self.address = address
+
+    def listening(self) -> bool:
+        """Whether anything answers at the address."""
+        try:
+            with self._client() as client:
+                client.get("/health", headers=self._headers())
+        except httpx.HTTPError:
+            return False
+        return True
+
+    def prove_and_open(self) -> None:
+        """Proves every process behind the address, then opens it.
+
+        Raises:
+            EngineError: The guard is not live, or decides otherwise than its bundle.
+        """
+        cases = [
+            (target.id, prompt, expected)
+            for target in self.bundle.manifest.targets
+            if target.mode != "off"
+            for prompts, expected in ((target.positives, True), (target.negatives, False))
+            for prompt in prompts
+        ]
+        proved: set[int] = set()
+        opened: set[int] = set()
+        # Which process answers is the kernel's choice: ask until each has answered.
+        for _ in range(60 * self.address.processes):
+            with self._client() as client:  # one connection, so one process
+                process = self._statement(client, *cases[0])
+                if process not in proved:
+                    for case in cases[1:]:
+                        if self._statement(client, *case) != process:
+                            raise EngineError("the server's answers came from several processes")
+                    proved.add(process)
+                headers = self._headers() | {"x-guard-open": self.seals.token("open")}
+                response = client.get("/health", headers=headers)
+                if response.status_code != 200:
+                    raise EngineError(f"the server did not open: HTTP {response.status_code}")
+                opened.add(process)
+            if len(opened) >= self.address.processes:
+                return
+        raise EngineError(
+            f"only {len(opened)} of {self.address.processes} server processes could be proved"
+        )
+
+    def _statement(self, client: httpx.Client, target: str, prompt: str, expected: bool) -> int:
+        """Sends one known prompt and checks the signed answer; returns who answered."""
+        token = self.seals.token("probe")
+        body = {
+            "model": self.address.model,
+            "prompt": prompt,
+            "max_tokens": 1,
+            "vllm_xargs": {PROBE: token},
+        }
+        try:
+            response = client.post("/v1/completions", json=body, headers=self._headers())
+        except httpx.HTTPError as error:
+            raise EngineError(f"the server broke off: {type(error).__name__}") from None
+        if response.status_code != 200:
+            raise EngineError(f"the server refused its probe: {_message(response)}")
+        text = response.json()["choices"][0].get("text") or ""
+        said = self.seals.attested(token, text)
+        if said is None:
+            raise EngineError("the server answered without its guard: the plugin is not live in it")
+        if said["bundle"] != self.bundle.version:
+            raise EngineError(f"the server guards by bundle {said['bundle']}, not by this one")
+        if said["unsealed_refused"] is not True:
+            raise EngineError("the engine process takes requests that were not judged")
+        if (target in said["flagged"]) != expected:
+            what = "is not flagged" if expected else "is flagged"
+            side = "positive" if expected else "negative"
+            raise EngineError(f"a known {side} of target {target} {what} in the live server")
+        return int(said["process"])
+
+    def _client(self) -> httpx.Client:
+        transport = httpx.HTTPTransport(uds=self.address.uds, verify=False)
+        # Its own server at its own address: a certificate made for another name is no matter.
+        return httpx.Client(
+            base_url=self.address.url, transport=transport, timeout=120, trust_env=False
+        )
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"x-guard-probe": self.seals.token("gate")}
+        if self.address.key is not None:
+            headers["authorization"] = f"Bearer {self.address.key}"
+        return headers
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        return f"HTTP {response.status_code}: {response.json()['error']['message']}"
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return f"HTTP {response.status_code}"

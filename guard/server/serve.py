@@ -1,0 +1,122 @@
+"""`guard serve`: starts vLLM's server guarded, proves it, and stays with it until it ends."""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from guard.bundle import load_bundle
+from guard.engine import settings
+from guard.engine.compat import check_version
+from guard.errors import EngineError
+from guard.models import resolve
+from guard.server.child import REPORT
+from guard.server.probe import Address, Prover
+
+Report = Callable[[str], None]
+
+
+def serve(model: str, bundle_path: Path, flags: Sequence[str], report: Report) -> int:
+    """Serves a model guarded by a bundle; returns the server's exit status.
+
+    Args:
+        model: A model's name or folder, or a built-in.
+        bundle_path: The bundle.
+        flags: Any flags of ``vllm serve``.
+        report: Is told what is going on, a line at a time.
+
+    Raises:
+        GuardError: It cannot start guarded; then it does not run at all.
+    """
+    check_version()
+    bundle = load_bundle(bundle_path)
+    key = secrets.token_hex(32)
+    environment = _environment(bundle_path.resolve(), bundle.version, key)
+    folder = resolve(model)
+    named = [] if _gives(flags, "--served-model-name") else ["--served-model-name", model]
+    reading, writing = os.pipe()
+    environment[REPORT] = str(writing)
+    report(f"starting vLLM with {model}, guarded by bundle {bundle.version}")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "guard.server.child", folder, *named, *flags],
+        env=environment,
+        pass_fds=(writing,),
+        start_new_session=True,  # so that the whole of vLLM can be ended together
+    )
+    os.close(writing)
+    _forward_signals(child)
+    try:
+        with os.fdopen(reading, encoding="utf-8") as pipe:
+            said = pipe.read()
+        if not said:  # it ended: vLLM has said why
+            return child.wait() or 1
+        prover = Prover(bundle, bytes.fromhex(key), Address.of(json.loads(said)))
+        while not prover.listening():
+            if child.poll() is not None:
+                return child.returncode or 1
+            time.sleep(0.25)
+        prover.prove_and_open()
+        targets = sum(target.mode != "off" for target in bundle.manifest.targets)
+        where = prover.address.uds or prover.address.url
+        report(f"ready: {where} is guarded: {targets} targets, proved live")
+        return _status(child.wait())
+    finally:
+        _end(child)
+
+
+def _environment(bundle: Path, version: str, key: str) -> dict[str, str]:
+    environment = {
+        **os.environ,
+        settings.BUNDLE: str(bundle),
+        settings.VERSION: version,
+        settings.KEY: key,
+    }
+    if environment.get("VLLM_USE_RUST_FRONTEND", "0").lower() not in ("", "0", "false"):
+        raise EngineError("VLLM_USE_RUST_FRONTEND leaves the guard out; unset it")
+    plugins = environment.get("VLLM_PLUGINS")
+    if plugins is not None and "guard" not in plugins.split(","):
+        environment["VLLM_PLUGINS"] = ",".join([*filter(None, plugins.split(",")), "guard"])
+    return environment
+
+
+def _gives(flags: Sequence[str], name: str) -> bool:
+    underscored = name.replace("-", "_").replace("__", "--", 1)
+    return any(flag.split("=")[0] in (name, underscored) for flag in flags)
+
+
+def _forward_signals(child: "subprocess.Popen[bytes]") -> None:
+    def forward(number: int, _: FrameType | None) -> None:
+        if child.poll() is None:
+            child.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, forward)
+
+
+def _status(code: int) -> int:
+    """An exit status of a child that a signal ended, as shells give it."""
+    return 128 - code if code < 0 else code
+
+
+def _end(child: Any) -> None:
+    """Ends what is left of the child and of all that it started."""
+    for number, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            child.poll()
+            try:
+                os.killpg(child.pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.1)
