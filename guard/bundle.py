@@ -48,9 +48,9 @@ class StageRecord(_Record):
     threshold: float
     requested: float
     bound: float
-    negatives: int
-    positives: int
+    rows: tuple[int, int, int]
     detected: float | None
+    neighbours_flagged: float | None
     data: dict[str, Any]
     arrays: dict[str, str]  # name to file
 

@@ -14,15 +14,16 @@ from guard.bundle import Bundle, array_name, check_out, write_bundle
 from guard.data import Row, read_rows
 from guard.detectors import DETECTORS
 from guard.detectors.base import Encode, Examples, Parts
-from guard.detectors.calibration import calibrate
+from guard.detectors.calibration import Calibration, calibrate
 from guard.encoder import Encoder
 from guard.errors import DataError, GuardError, PolicyError
 from guard.identity import identify, model_folder
 from guard.interventions import INTERVENTIONS
 from guard.models import resolve
-from guard.policy import Policy, Target, load_policy
+from guard.policy import Target, load_policy
 from guard.view import View
 
+ENOUGH = 20  # rows of a side; with fewer, 10 to 45 % of neighbours were flagged where we measured
 SELF_TESTS = 3  # prompts a target and side: a bundle holds the least it can
 
 Report = Callable[[str], None]
@@ -119,7 +120,8 @@ def _stages(
     chosen = DETECTORS.get(choice.kind)
     options = chosen.Options.model_validate(choice.options)
     kinds = chosen.stages or (choice.kind,)
-    stages, arrays = [], {}
+    stages: list[dict[str, Any]] = []
+    arrays: dict[str, npt.NDArray[Any]] = {}
     for kind in kinds:
         detector = DETECTORS.get(kind)
         staged = options
@@ -134,25 +136,15 @@ def _stages(
                 "retain: give a file of neighbours that must keep working; "
                 "the detectors are calibrated on them"
             )
-        found = calibrate(fitted.negatives, fitted.positives, staged.max_false_positive_rate)
-        if found.bound > found.requested:
-            report(
-                f"  {target.id}: {kind}: {found.negatives} rows that must not be flagged can vouch "
-                f"for a false-positive rate of {found.bound:.2%}, not {found.requested:.2%}"
-            )
-        if found.detected is not None:
-            report(f"  {target.id}: {kind}: flags {found.detected:.0%} of held-out forget rows")
+        found = calibrate(fitted, staged.max_false_positive_rate)
+        for line in _remarks(kind, found):
+            report(f"  {target.id}: {line}")
         names = {name: array_name(array) for name, array in fitted.parts.arrays.items()}
         arrays |= {names[name]: array for name, array in fitted.parts.arrays.items()}
         stages.append(
             {
                 "kind": kind,
-                "threshold": found.threshold,
-                "requested": found.requested,
-                "bound": found.bound,
-                "negatives": found.negatives,
-                "positives": found.positives,
-                "detected": found.detected,
+                **found.to_dict(),
                 "data": json.loads(json.dumps(fitted.parts.data)),
                 "arrays": names,
             }
@@ -163,6 +155,25 @@ def _stages(
             f"{'names' if kinds == ('lexical',) else 'a forget file with questions or passages'}"
         )
     return stages, arrays
+
+
+def _remarks(kind: str, found: Calibration) -> list[str]:
+    """What an operator should know about a threshold."""
+    share = [f"{name} {value:.0%}" for name, value in (
+        ("forget rows", found.detected), ("neighbours", found.neighbours_flagged)
+    ) if value is not None]  # fmt: skip
+    lines = [f"{kind} flags, of the held-out rows: {', '.join(share)}"]
+    if found.bound > found.requested:
+        lines.append(
+            f"warning: {kind}: {found.rows[2]} everyday prompts can vouch for a false-positive "
+            f"rate of {found.bound:.2%}, not {found.requested:.2%}"
+        )
+    if kind != "lexical" and min(found.rows[:2]) < ENOUGH:
+        lines.append(
+            f"warning: {kind}: {found.rows[0]} forget and {found.rows[1]} retain rows are few; "
+            f"give {ENOUGH} or more of each, or neighbours will be flagged too"
+        )
+    return lines
 
 
 def _self_test(

@@ -30,8 +30,9 @@ class Row:
     is_name: bool = False
 
     def texts(self) -> list[str]:
-        """Returns the row's texts, most telling first: what was asked, then what is said of it."""
-        return [self.prompt, f"{self.prompt} {self.answer}"] if self.answer else [self.prompt]
+        """Returns what was asked, and the answer where it says enough to be known by itself."""
+        telling = len(self.answer.split()) >= 4
+        return [self.prompt, self.answer] if telling else [self.prompt]
 
 
 def read_rows(path: Path) -> list[Row]:

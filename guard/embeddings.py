@@ -6,7 +6,7 @@ are gathered from the safetensors file through a memory map.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,26 @@ import numpy.typing as npt
 
 from guard.errors import ModelError
 
+_Scale = Callable[[dict[str, Any]], float]
+
 # What a model multiplies its embeddings by before the first layer. vLLM applies it when it looks
 # tokens up, so rows that replace them must carry it; by model type, from the configuration.
-_SCALES = {
+_SCALES: dict[str, _Scale] = {
     "gemma": lambda config: math.sqrt(config["hidden_size"]),
     "granite": lambda config: config.get("embedding_multiplier", 1.0),
     "minicpm": lambda config: config.get("scale_emb", 1.0),
     "grok": lambda config: config.get("embedding_multiplier_scale", 1.0),
     "falcon_h1": lambda config: config.get("embedding_multiplier", 1.0),
 }
-_NAMES = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight",
-          "tok_embeddings.weight", "embeddings.weight", "embedding.weight")
+_NAMES = (
+    "embed_tokens.weight",
+    "wte.weight",
+    "embed_in.weight",
+    "word_embeddings.weight",
+    "tok_embeddings.weight",
+    "embeddings.weight",
+    "embedding.weight",
+)
 
 
 class EmbeddingRows:
@@ -65,7 +74,7 @@ class EmbeddingRows:
 
 def _config(folder: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError):
         raise ModelError(f"{folder}/config.json: missing or not JSON") from None
     text = config.get("text_config")  # multimodal models keep the language model's beneath

@@ -47,7 +47,9 @@ class Encoder:
         with self._lock:
             if self._model is None:
                 from sentence_transformers import SentenceTransformer
+                from transformers.utils import logging
 
+                logging.disable_progress_bar()  # a bar for a tenth of a second, amid our output
                 try:
                     self._model = SentenceTransformer(self.folder, device=self.device)
                 except (OSError, ValueError) as error:

@@ -68,7 +68,7 @@ class GuardedLLM:
     @property
     def guard(self) -> Guard:
         """The guard that decides."""
-        found: Guard = self.llm.llm_engine._guard_frontend.guard  # type: ignore[attr-defined]
+        found: Guard = self.llm.llm_engine._guard_frontend.guard
         return found
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,32 @@ from guard.matching import PhraseMatcher
 from guard.normalize import fold, letters
 
 _WORD = re.compile(r"[^\W_][\w'’-]*")
-_LINKS = frozenset("a an and at by de del der di du for in la le of on or the to upon van von".split())
+_LINKS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "at",
+        "by",
+        "de",
+        "del",
+        "der",
+        "di",
+        "du",
+        "for",
+        "in",
+        "la",
+        "le",
+        "of",
+        "on",
+        "or",
+        "the",
+        "to",
+        "upon",
+        "van",
+        "von",
+    ]
+)
 
 
 def variants(name: str) -> dict[str, float]:
@@ -72,14 +97,45 @@ def proper_phrases(text: str) -> list[str]:
 
 
 _OPENERS = frozenset(
-    "who what when where which why how is was were are did does do can could name tell describe "
-    "give list in on at his her he she it they there this that".split()
+    [
+        "who",
+        "what",
+        "when",
+        "where",
+        "which",
+        "why",
+        "how",
+        "is",
+        "was",
+        "were",
+        "are",
+        "did",
+        "does",
+        "do",
+        "can",
+        "could",
+        "name",
+        "tell",
+        "describe",
+        "give",
+        "list",
+        "in",
+        "on",
+        "at",
+        "his",
+        "her",
+        "he",
+        "she",
+        "it",
+        "they",
+        "there",
+        "this",
+        "that",
+    ]
 )
 
 
-def distinctive(
-    rows: Iterable[Row], others: Sequence[Row], skip: Iterable[str] = ()
-) -> list[str]:
+def distinctive(rows: Iterable[Row], others: Sequence[Row], skip: Iterable[str] = ()) -> list[str]:
     """Returns the proper phrases of some rows that none of the others holds.
 
     Args:

@@ -64,13 +64,15 @@ class Fitted:
 
     Attributes:
         parts: What scoring will need.
-        negatives: Held-out scores of rows that must not be flagged, one a row.
-        positives: Held-out scores of rows that must be flagged.
+        positives: Scores of forget rows, each held out.
+        neighbours: Scores of retain rows, each held out.
+        background: Scores of everyday prompts, each held out.
     """
 
     parts: Parts
-    negatives: Sequence[float]
     positives: Sequence[float]
+    neighbours: Sequence[float]
+    background: Sequence[float]
 
 
 class DetectOptions(Strict):

@@ -1,15 +1,23 @@
 """Where the threshold stands: found from held-out scores, never written in code.
 
-Split-conformal: with n held-out scores of rows that must not be flagged, exchangeable with what
-is to come, a threshold above the k-th largest of them flags a new such row with probability at
-most k / (n + 1).
+Two demands meet. It lies midway between what the neighbours score at their highest and what
+forget rows score at their lowest. And everyday prompts, of which there are so many more, keep it
+up: split-conformal, with n held-out scores exchangeable with what is to come, a threshold above
+the k-th largest flags a new prompt with probability at most k / (n + 1).
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+from guard.detectors.base import Fitted
+
+# Both held-out sides look worse than they are (the row that was taken out was often the only one
+# of its fact), so single rows at the edge do not decide.
+_HIGHEST, _LOWEST = 0.99, 0.05
 
 
 @dataclass(frozen=True)
@@ -18,56 +26,62 @@ class Calibration:
 
     Attributes:
         threshold: A score that reaches it flags.
-        requested: The false-positive rate that was asked for.
-        bound: The rate that this many held-out rows can vouch for, 1 / (n + 1) at the least.
-        negatives: How many held-out rows that must not be flagged stood behind it.
-        positives: How many that must be.
-        detected: Share of the held-out positives that the threshold flags; None without any.
+        requested: The false-positive rate that was asked for, of everyday prompts.
+        bound: The rate that the background rows can vouch for.
+        rows: How many forget, retain and background rows stood behind it.
+        detected: Share of the held-out forget rows that it flags; None without any.
+        neighbours_flagged: Share of the held-out retain rows that it flags; None without any.
     """
 
     threshold: float
     requested: float
     bound: float
-    negatives: int
-    positives: int
+    rows: tuple[int, int, int]
     detected: float | None
+    neighbours_flagged: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form that the bundle keeps."""
+        return {**asdict(self), "rows": list(self.rows)}
 
 
-def calibrate(
-    negatives: Sequence[float], positives: Sequence[float], rate: float
-) -> Calibration:
+def calibrate(fitted: Fitted, rate: float) -> Calibration:
     """Chooses a threshold.
 
-    It lies above the conformal quantile of the negatives. Where the positives lie clearly higher
-    it moves up to the middle of the gap, so that a new neighbour that is a little more like the
-    target than all known ones is still not flagged.
-
     Args:
-        negatives: Held-out scores of rows that must not be flagged; at least one.
-        positives: Held-out scores of rows that must be flagged; may be empty.
-        rate: The largest share of neighbours that may be flagged.
+        fitted: The held-out scores.
+        rate: The largest share of everyday prompts that may be flagged.
 
     Raises:
-        ValueError: There is no negative score, or a score is not finite.
+        ValueError: There is neither a retain nor a background score, or one is not finite.
     """
-    below = np.sort(np.asarray(negatives, dtype=np.float64))[::-1]
-    above = np.sort(np.asarray(positives, dtype=np.float64))
+    above, near, far = (
+        np.sort(np.asarray(scores, dtype=np.float64))
+        for scores in (fitted.positives, fitted.neighbours, fitted.background)
+    )
+    below = np.sort(np.concatenate([near, far]))
     if not len(below):
-        raise ValueError("calibration needs at least one row that must not be flagged")
-    if not (np.isfinite(below).all() and np.isfinite(above).all()):
+        raise ValueError("calibration needs rows that must not be flagged")
+    if not all(np.isfinite(scores).all() for scores in (above, below)):
         raise ValueError("calibration scores must be finite")
-    allowed = max(math.floor(rate * (len(below) + 1)) - 1, 0)  # rows that may lie above
-    floor = float(below[min(allowed, len(below) - 1)])
+    allowed = max(math.floor(rate * (len(far) + 1)) - 1, 0)  # background rows that may be flagged
+    floor = float(far[len(far) - 1 - allowed]) if len(far) else -math.inf
     threshold = math.nextafter(floor, math.inf)
-    reached = above[above > floor]
-    if len(reached):
-        low = float(reached[int(0.05 * (len(reached) - 1))])
-        threshold = max(threshold, (floor + low) / 2)
+    highest = float(np.quantile(below, _HIGHEST))
+    if len(above):
+        middle = (highest + float(np.quantile(above, _LOWEST))) / 2
+        threshold = max(threshold, middle)
+    else:
+        threshold = max(threshold, math.nextafter(highest, math.inf))
     return Calibration(
         threshold=threshold,
         requested=rate,
-        bound=(allowed + 1) / (len(below) + 1),
-        negatives=len(below),
-        positives=len(above),
-        detected=float(np.mean(above >= threshold)) if len(above) else None,
+        bound=(allowed + 1) / (len(far) + 1),
+        rows=(len(above), len(near), len(far)),
+        detected=_share(above, threshold),
+        neighbours_flagged=_share(near, threshold),
     )
+
+
+def _share(scores: npt.NDArray[np.float64], threshold: float) -> float | None:
+    return float(np.mean(scores >= threshold)) if len(scores) else None

@@ -47,22 +47,24 @@ class Lexical(Detector):
             return None
         matcher = PhraseMatcher({phrase: phrase for phrase in phrases})
         used = {phrase for row in examples.forget for phrase in _phrases(matcher, row)}
-        neighbours = {phrase for row in examples.retain for phrase in _phrases(matcher, row)}
+        others = {phrase for row in examples.retain for phrase in _phrases(matcher, row)}
         phrases = {
             phrase: value
             for phrase, value in phrases.items()
-            if value == 1.0 or (phrase in used and phrase not in neighbours)
+            if value == 1.0 or (phrase in used and phrase not in others)
         }
         values = PhraseMatcher(phrases)
-        negatives = [_best(values, row) for row in (*examples.retain, *examples.background)]
-        naming = [n for n, row in enumerate(examples.retain, 1) if _best(values, row) == 1.0]
-        if len(naming) > options.max_false_positive_rate * (len(negatives) + 1):
+        neighbours = [_best(values, row) for row in examples.retain]
+        naming = [n for n, value in enumerate(neighbours, 1) if value == 1.0]
+        if len(naming) > options.max_false_positive_rate * (len(neighbours) + 1):
             raise DataError(
                 f"retain: rows {', '.join(map(str, naming[:5]))}"
                 f"{' …' if len(naming) > 5 else ''} give the target's own name; take them out"
             )
-        positives = [_best(values, row) for row in examples.forget]
-        return Fitted(Parts({"phrases": phrases}), negatives, positives)
+        # Rows that do not name the target are for other detectors: they say nothing of this one.
+        mentions = [value for row in examples.forget if (value := _best(values, row))]
+        background = [_best(values, row) for row in examples.background]
+        return Fitted(Parts({"phrases": phrases}), mentions or [1.0], neighbours, background)
 
     def score(self, view: View, targets: frozenset[str]) -> dict[str, Score]:
         """Returns the fullest mention of each target."""
@@ -79,7 +81,7 @@ class Lexical(Detector):
 
 
 def _phrases(matcher: PhraseMatcher[Any], row: Row) -> list[Any]:
-    return [payload for _, _, payload in matcher.find(row.texts()[-1])]
+    return [payload for text in row.texts() for _, _, payload in matcher.find(text)]
 
 
 def _best(matcher: PhraseMatcher[float], row: Row) -> float:

@@ -1,7 +1,8 @@
 """Nearness to what is to be forgotten, against nearness to what is not.
 
-A text scores the cosine to its nearest forget vector less the cosine to its nearest neighbour
-vector: sentence shape ("When was … born?") is near both and cancels out, the subject does not.
+A text scores f - w * n, where f is the cosine to its nearest forget vector and n the cosine to its
+nearest neighbour vector: sentence shape ("When was … born?") is near both and cancels out, the
+subject does not. How much n weighs is fitted per target, by logistic regression on held-out rows.
 Vectors are searched with FAISS.
 """
 
@@ -44,6 +45,7 @@ class Similarity(Detector):
         self._retain = [parts.arrays["retain"] for parts, _ in self.targets.values()]
         self._background = [parts.arrays["background"] for parts, _ in self.targets.values()]
         self._vectors = np.concatenate(forget)
+        self._weights = [float(parts.data["weight"]) for parts, _ in self.targets.values()]
         self._seen: OrderedDict[bytes, dict[int, float]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -53,24 +55,28 @@ class Similarity(Detector):
 
     @classmethod
     def fit(cls, examples: Examples, options: DetectOptions, encode: Encode) -> Fitted | None:
-        """Encodes the rows and scores each against the others, itself left out."""
+        """Encodes the rows, and scores each against the others."""
         forget = [row for row in examples.forget if not row.is_name]
-        others = [*examples.retain, *examples.background]
         if not forget:
             return None
         vectors, owner = _encode(forget, encode)
-        anchors, anchor_owner = _encode(others, encode)
-        queries, anchor_queries = vectors[_first(owner)], anchors[_first(anchor_owner)]
-        positives = _nearest(queries, vectors, owner) - _nearest(queries, anchors, None)
-        negatives = _nearest(anchor_queries, vectors, None) - _nearest(
-            anchor_queries, anchors, anchor_owner
-        )
-        split = int(np.searchsorted(anchor_owner, len(examples.retain)))
+        others = encode([row.prompt for row in (*examples.retain, *examples.background)])
+        queries = vectors[_first(owner)]
+        # (f, n) of each row, held out: a row is not its own nearest vector.
+        inside = np.stack([_nearest(queries, vectors, owner), _nearest(queries, others)], axis=1)
+        number = np.arange(len(others))
+        outside = np.stack([_nearest(others, vectors), _nearest(others, others, number)], axis=1)
+        # A lone forget row has nothing to be held out against: it says nothing.
+        inside = inside if len(forget) > 1 else inside[:0]
+        weight = _fit_weight(inside, outside)
+        split = len(examples.retain)
         parts = Parts(
-            arrays={"forget": vectors, "retain": anchors[:split], "background": anchors[split:]}
+            {"weight": weight},
+            {"forget": vectors, "retain": others[:split], "background": others[split:]},
         )
-        # A lone forget row has nothing to be held out against: it says nothing of a positive.
-        return Fitted(parts, negatives.tolist(), positives.tolist() if len(forget) > 1 else [])
+        scores = outside[:, 0] - weight * outside[:, 1]
+        positives = inside[:, 0] - weight * inside[:, 1]
+        return Fitted(parts, positives.tolist(), scores[:split].tolist(), scores[split:].tolist())
 
     def score(self, view: View, targets: frozenset[str]) -> dict[str, Score]:
         """Returns each target's highest-scoring window."""
@@ -115,7 +121,8 @@ class Similarity(Detector):
             scores.append(
                 {
                     owner: cosine
-                    - max(others[id(self._retain[owner])], others[id(self._background[owner])])
+                    - self._weights[owner]
+                    * max(others[id(self._retain[owner])], others[id(self._background[owner])])
                     for owner, cosine in row.items()
                 }
             )
@@ -158,7 +165,23 @@ def _first(owner: Any) -> Any:
     return np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
 
 
-def _nearest(queries: Vectors, vectors: Vectors, owner: Any) -> Any:
+def _fit_weight(inside: Any, outside: Any) -> float:
+    """How much nearness to neighbours weighs, 0 to 1, from held-out pairs (f, n) [rows, 2]."""
+    if not len(inside) or not len(outside):
+        return 0.5
+    from sklearn.linear_model import LogisticRegression
+
+    pairs = np.concatenate([inside, outside]).astype(np.float64)
+    spread = pairs.std(axis=0)
+    if not spread.all():
+        return 0.5
+    labels = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
+    slopes = LogisticRegression(class_weight="balanced").fit(pairs / spread, labels).coef_[0]
+    slopes = slopes / spread
+    return float(np.clip(-slopes[1] / slopes[0], 0.0, 1.0)) if slopes[0] > 0 else 0.5
+
+
+def _nearest(queries: Vectors, vectors: Vectors, owner: Any = None) -> Any:
     """Cosine of each query to its nearest vector [n]; with `owner`, query i skips row i's own."""
     out = np.full(len(queries), -1.0, dtype=np.float32)
     for start in range(0, len(queries), 512):  # a bounded matrix, however many rows there are

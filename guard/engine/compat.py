@@ -28,15 +28,30 @@ _RELIED_ON: dict[str, tuple[str, ...]] = {
     "vllm.engine.arg_utils:EngineArgs.create_engine_config": ("self", "usage_context", "headless"),
     "vllm.v1.engine.async_llm:AsyncLLM.__init__": ("self", "vllm_config"),
     "vllm.v1.engine.async_llm:AsyncLLM.add_request": (
-        "self", "request_id", "prompt", "params", "lora_request", "tokenization_kwargs",
+        "self",
+        "request_id",
+        "prompt",
+        "params",
+        "lora_request",
+        "tokenization_kwargs",
     ),
     "vllm.v1.engine.async_llm:AsyncLLM._add_request": (
-        "self", "request", "prompt", "parent_req", "index", "queue",
+        "self",
+        "request",
+        "prompt",
+        "parent_req",
+        "index",
+        "queue",
     ),
     "vllm.v1.engine.async_llm:AsyncLLM.get_supported_tasks": ("self",),
     "vllm.v1.engine.llm_engine:LLMEngine.__init__": ("self", "vllm_config"),
     "vllm.v1.engine.llm_engine:LLMEngine.add_request": (
-        "self", "request_id", "prompt", "params", "lora_request", "tokenization_kwargs",
+        "self",
+        "request_id",
+        "prompt",
+        "params",
+        "lora_request",
+        "tokenization_kwargs",
     ),
     "vllm.v1.engine.llm_engine:LLMEngine.step": ("self",),
     "vllm.v1.engine.llm_engine:LLMEngine.has_unfinished_requests": ("self",),
@@ -44,16 +59,28 @@ _RELIED_ON: dict[str, tuple[str, ...]] = {
     "vllm.v1.engine.llm_engine:LLMEngine.abort_request": ("self", "request_ids"),
     "vllm.v1.engine.core:EngineCore.preprocess_add_request": ("self", "request"),
     "vllm.v1.engine.input_processor:InputProcessor.process_inputs": (
-        "self", "request_id", "prompt", "params", "supported_tasks",
+        "self",
+        "request_id",
+        "prompt",
+        "params",
+        "supported_tasks",
     ),
     "vllm.v1.engine.output_processor:RequestOutputCollector.__init__": (
-        "self", "output_kind", "request_id",
+        "self",
+        "output_kind",
+        "request_id",
     ),
     "vllm.entrypoints.generate.beam_search.online:BeamSearchOnlineMixin.beam_search": (
-        "self", "prompt", "request_id", "params", "lora_request",
+        "self",
+        "prompt",
+        "request_id",
+        "params",
+        "lora_request",
     ),
     "vllm.entrypoints.generate.beam_search.offline:BeamSearchOfflineMixin.beam_search": (
-        "self", "prompts", "params",
+        "self",
+        "prompts",
+        "params",
     ),
 }
 
@@ -111,7 +138,7 @@ def wrap(place: str, make: Callable[[Any], Any]) -> None:
     owner, _, name = place.rpartition(".")
     cls, original = resolve(owner), resolve(place)
     if not getattr(original, "_guarded", False):
-        wrapper = functools.wraps(original)(make(original))
+        wrapper: Any = functools.wraps(original)(make(original))
         wrapper._guarded = True
         setattr(cls, name, wrapper)
 
@@ -123,14 +150,16 @@ def bad_request(message: str, parameter: str | None = None) -> Exception:
     """An error that the client has to mend: HTTP 400."""
     from vllm.exceptions import VLLMValidationError
 
-    return VLLMValidationError(message, parameter=parameter)
+    error: Exception = VLLMValidationError(message, parameter=parameter)
+    return error
 
 
 def unavailable(message: str) -> Exception:
     """An error that passes, or that the operator has to mend: HTTP 503."""
     from vllm.exceptions import GracefulHTTPError
 
-    return GracefulHTTPError(message, HTTPStatus.SERVICE_UNAVAILABLE)
+    error: Exception = GracefulHTTPError(message, HTTPStatus.SERVICE_UNAVAILABLE)
+    return error
 
 
 # What comes in.
@@ -159,13 +188,13 @@ def render(engine: Any, prompt: Any, tokenization_kwargs: dict[str, Any] | None)
 
     renderer = engine.renderer
     tok_params = renderer.default_cmpl_tok_params.with_kwargs(**(tokenization_kwargs or {}))
-    (rendered,) = renderer.render_cmpl([parse_model_prompt(engine.model_config, prompt)], tok_params)
+    (rendered,) = renderer.render_cmpl(
+        [parse_model_prompt(engine.model_config, prompt)], tok_params
+    )
     return rendered
 
 
-async def render_async(
-    engine: Any, prompt: Any, tokenization_kwargs: dict[str, Any] | None
-) -> Any:
+async def render_async(engine: Any, prompt: Any, tokenization_kwargs: dict[str, Any] | None) -> Any:
     """The same, without holding up the event loop."""
     import asyncio
 
@@ -452,12 +481,25 @@ def unsealed_is_refused_sync(engine: Any, token_ids: Sequence[int]) -> bool:
     return False
 
 
+def quiet_self_tests() -> None:
+    """Keeps the engine process from logging the refusal that a self-test provokes as an error."""
+    import logging
+
+    def other(record: logging.LogRecord) -> bool:
+        return _SELF_TEST not in record.getMessage()
+
+    logging.getLogger("vllm.v1.engine.core").addFilter(other)
+
+
+_SELF_TEST = "guard-self-test"
+
+
 def _unsealed(engine: Any, token_ids: Sequence[int], tasks: Any) -> Any:
     from vllm.sampling_params import SamplingParams
 
     prompt = {"type": "token", "prompt_token_ids": list(token_ids)}
     request = engine.input_processor.process_inputs(
-        "guard-self-test", prompt, SamplingParams(max_tokens=1), supported_tasks=tasks
+        _SELF_TEST, prompt, SamplingParams(max_tokens=1), supported_tasks=tasks
     )
     engine.input_processor.assign_request_id(request)
     return request

@@ -206,9 +206,7 @@ class Frontend:
         if outcome.edited is None or not outcome.edited.embeddings:
             raise EngineError("an enforced intervention changed nothing")
         salt = self._salt(rendered.get("cache_salt"), action)
-        prompt = compat.mixed_prompt(
-            self.engine, rendered, dict(outcome.edited.embeddings), salt
-        )
+        prompt = compat.mixed_prompt(self.engine, rendered, dict(outcome.edited.embeddings), salt)
         settled = self._sealed(prompt, compat.without_revealing(params), admitted.lora_request)
 
         def hide(output: Any) -> Any:
@@ -254,6 +252,4 @@ class Frontend:
         }
         text = self.seals.attest(admitted.probe or "", statement)
         params = compat.untrimmed(admitted.params)
-        return compat.finished_output(
-            request_id, admitted.rendered, text, self.tokenizer, params
-        )
+        return compat.finished_output(request_id, admitted.rendered, text, self.tokenizer, params)

@@ -25,6 +25,7 @@ _told = False
 
 def install() -> None:
     """Wraps every place where a request passes."""
+    compat.quiet_self_tests()
     compat.wrap(_CONFIG, create_engine_config)
     compat.wrap(f"{_ASYNC}.__init__", init_frontend)
     compat.wrap(f"{_ASYNC}.add_request", add_request_async)

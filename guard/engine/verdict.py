@@ -84,7 +84,9 @@ class Seals:
     def attest(self, token: str, statement: dict[str, Any]) -> str:
         """Signs a statement in answer to a probe's token; JSON."""
         body = json.dumps(statement, sort_keys=True)
-        return json.dumps({"statement": body, "mac": self._mac(b"attest", f"{token}{body}".encode())})
+        return json.dumps(
+            {"statement": body, "mac": self._mac(b"attest", f"{token}{body}".encode())}
+        )
 
     def attested(self, token: str, text: str) -> dict[str, Any] | None:
         """Returns the statement that answers a token; None when it is not genuine."""

@@ -1,7 +1,7 @@
 """Embedding-corrupted prompts: the model is asked, but cannot read what it is asked about.
 
-The input embeddings of the tokens that tell what a flagged prompt is about are corrupted before
-the model sees them (ECO, arXiv 2406.07933, section 3.3). Only prompt tokens are touched, never
+The input embeddings of the tokens that tell what a flagged prompt asks are corrupted before the
+model sees them (ECO, arXiv 2406.07933, section 3.3). Only prompt tokens are touched, never
 the template's own and never an answer's.
 """
 
@@ -37,11 +37,16 @@ class CorruptOptions(Strict):
     Attributes:
         method: What is done to an embedding, and to which of its dimensions: the largest
             (``top_k``) or the first (``first_n``).
-        dims: How many dimensions (k or n); all of them when left out.
+        tokens: Whose embeddings: ``all`` that any role wrote but the last token, or only the
+            ``entities`` of the target (then all where none occurs). Entities read better, but
+            leak: what is left of a question often gives its subject away.
+        dims: How many dimensions (k or n). A sixth of them when left out, within the 16 to 24 %
+            that ECO found best; ``flip_sign`` takes all.
         sigma: Standard deviation of the noise, for the ``rand_noise`` methods.
     """
 
     method: Method = "zero_out_top_k"
+    tokens: Literal["all", "entities"] = "all"
     dims: int | None = Field(default=None, ge=1)
     sigma: float | None = Field(default=None, gt=0)
 
@@ -51,13 +56,15 @@ class CorruptOptions(Strict):
         if noisy != (self.sigma is not None):
             need = "needs 'sigma'" if noisy else "takes no 'sigma'"
             raise PydanticCustomError(
-                "corrupt", "{method} {need}", {"method": self.method, "need": need, "field": "sigma"}
+                "corrupt",
+                "{method} {need}",
+                {"method": self.method, "need": need, "field": "sigma"},
             )
         return self
 
 
 class Corrupt(Intervention):
-    """Corrupts the embeddings of the tokens that name the target or what belongs to it."""
+    """Corrupts the embeddings of a flagged prompt's tokens."""
 
     kind: ClassVar[str] = "corrupt"
     Options: ClassVar[type[Strict]] = CorruptOptions
@@ -78,12 +85,9 @@ class Corrupt(Intervention):
         return {"entities": [*known, *distinctive(rows, others, skip=known)]}
 
     def apply(self, request: Request, finding: Finding, model: ServedModel) -> Request:
-        """Replaces the embeddings of the entity tokens; of the whole evidence where there is none."""
-        positions = (
-            self._entity_tokens(request)
-            or self._evidence_tokens(request, finding.score.span)
-            or self._evidence_tokens(request, None)
-        )
+        """Replaces the embeddings of the chosen tokens."""
+        positions = self._entities_in(request) if self.options.tokens == "entities" else []
+        positions = positions or self._all_of(request, finding)
         if not positions:
             raise DetectionError("a flagged prompt holds nothing that could be corrupted")
         # What another target corrupted already stays as it is: twice flipped would be restored.
@@ -96,7 +100,7 @@ class Corrupt(Intervention):
         edits = {**request.embeddings, **dict(zip(positions, changed, strict=True))}
         return Request(request.token_ids, request.view, request.offsets, request.seed, edits)
 
-    def _entity_tokens(self, request: Request) -> list[int]:
+    def _entities_in(self, request: Request) -> list[int]:
         text = request.view.text
         spans = [
             (part.start + start, part.start + end)
@@ -105,23 +109,28 @@ class Corrupt(Intervention):
         ]
         return _tokens(request, spans)
 
-    def _evidence_tokens(self, request: Request, span: tuple[int, int] | None) -> list[int]:
-        """All tokens of the flagged stretch but the last, as ECO does where no name occurs.
+    def _all_of(self, request: Request, finding: Finding) -> list[int]:
+        """All that was said, but the last token.
 
-        Without a span, of all that any role wrote.
+        Not the flagged stretch alone: "and when was he born?" leans on turns that flag nothing.
+        A system text is left alone unless the evidence is in it.
         """
-        low, high = span or (0, len(request.view.text))
-        parts = request.view.parts
-        positions = _tokens(request, [(max(low, p.start), min(high, p.end)) for p in parts])
+        low, high = finding.score.span or (0, 0)
+        spans = [
+            (part.start, part.end)
+            for part in request.view.parts
+            if part.role != "system" or (part.start < high and low < part.end)
+        ]
+        positions = _tokens(request, spans)
         return positions[:-1] or positions
 
 
 def corrupt(rows: Rows, options: CorruptOptions, random: np.random.Generator) -> Rows:
     """Corrupts embeddings, float32 [n, d], by one method of ECO's family."""
-    operation, _, selection = options.method.partition(
-        "_top_k" if options.method.endswith("_top_k") else "_first_n"
-    )
-    count = min(options.dims or rows.shape[1], rows.shape[1])
+    operation = options.method.removesuffix("_top_k").removesuffix("_first_n")
+    width = rows.shape[1]
+    everything = options.method == "flip_sign"
+    count = width if everything else min(options.dims or max(width // 6, 1), width)
     chosen = np.zeros(rows.shape, dtype=bool)
     if options.method.endswith("_top_k"):
         largest = np.argsort(-np.abs(rows), axis=1, kind="stable")[:, :count]

@@ -16,7 +16,9 @@ class RefuseOptions(Strict):
         message: The answer; it should read like one that any model gives.
     """
 
-    message: str = Field(default="I'm sorry, I don't have any information about that.", min_length=1)
+    message: str = Field(
+        default="I'm sorry, I don't have any information about that.", min_length=1
+    )
 
 
 class Refuse(Intervention):

@@ -1,0 +1,179 @@
+"""The command `guard`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from guard import __version__
+from guard.errors import GuardError
+
+_DESCRIPTION = """\
+Make a served language model behave as if it had never learned what must be forgotten.
+
+  1. write a policy          what is to be forgotten, and what must keep working
+  2. guard compile           the policy becomes a bundle: detectors, thresholds, interventions
+  3. guard check             try texts against the bundle, without the model
+  4. guard serve             vLLM's OpenAI-compatible server, with the guard in it
+"""
+
+_COMPILE = """\
+Compile a policy into a bundle: an immutable folder that every process serves from.
+
+example:
+  guard compile policy.yaml --out bundle/
+"""
+
+_CHECK = """\
+Show what the guard decides about texts, without the served model.
+Texts come as arguments, or one a line on standard input.
+
+examples:
+  guard check --bundle bundle/ "Who wrote Hamlet?"
+  guard check --bundle bundle/ --json < prompts.txt
+
+exit status: 0 whatever it decides, 2 for bad input.
+"""
+
+_SERVE = """\
+Start vLLM's OpenAI-compatible server with the guard in it. It answers nothing before the guard
+has been proved live: known prompts of every target are sent over HTTP, and must be decided as
+when the bundle was compiled.
+
+MODEL is a Hugging Face id or folder, or a built-in (see `guard models`). All further flags are
+those of `vllm serve`.
+
+example:
+  guard serve builtin:smollm2 --bundle bundle/ --port 8000 --enforce-eager
+"""
+
+_MODELS = """\
+Prepare a built-in model in the user's cache and print its folder; without a name, list them.
+
+example:
+  guard models builtin:smollm2
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except GuardError as error:
+        print(f"guard: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `guard check … | head`
+        sys.stderr.close()
+        return 141
+
+
+def _run(argv: list[str]) -> int:
+    args, rest = _parser().parse_known_args(argv)
+    if args.command != "serve" and rest:
+        _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    if args.command == "compile":
+        return _compile(args.policy, args.out, quiet=args.quiet)
+    if args.command == "check":
+        return _check(args.bundle, args.text, as_json=args.json)
+    if args.command == "serve":
+        return _serve(args.model, args.bundle, rest)
+    return _models(args.name)
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("guard", description=_DESCRIPTION, formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"unlearn-guard {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, help_: str, description: str) -> argparse.ArgumentParser:
+        # No abbreviations: a flag of vLLM's must never be taken for a shortened one of ours.
+        return commands.add_parser(
+            name, help=help_, description=description, formatter_class=raw, allow_abbrev=False
+        )
+
+    sub = add("compile", "policy to bundle", _COMPILE)
+    sub.add_argument("policy", type=Path, metavar="POLICY.yaml")
+    sub.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to make")
+    sub.add_argument("--quiet", action="store_true", help="say nothing but errors")
+
+    sub = add("check", "decisions without the model", _CHECK)
+    sub.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+    sub.add_argument("--json", action="store_true", help="one JSON object a text")
+    sub.add_argument("text", nargs="*", metavar="TEXT")
+
+    sub = add("serve", "a guarded OpenAI-compatible server", _SERVE)
+    sub.add_argument("model", metavar="MODEL")
+    sub.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+
+    sub = add("models", "prepare a built-in model", _MODELS)
+    sub.add_argument("name", nargs="?", metavar="NAME")
+    return parser
+
+
+def _compile(policy: Path, out: Path, *, quiet: bool) -> int:
+    from guard.compile import compile_policy
+
+    def report(line: str) -> None:
+        if not quiet:
+            print(f"guard: {line}", file=sys.stderr)
+
+    bundle = compile_policy(policy, out, report)
+    if not quiet:
+        targets = len(bundle.manifest.targets)
+        print(f"guard: wrote {out}: version {bundle.version}, {targets} targets", file=sys.stderr)
+    return 0
+
+
+def _check(bundle: Path, texts: list[str], *, as_json: bool) -> int:
+    from guard.guard import Guard
+
+    guard = Guard.load(bundle)
+    if not texts:
+        if sys.stdin.isatty():
+            raise GuardError("give a text to check, as an argument or on standard input")
+        try:
+            raw = sys.stdin.buffer.read().decode("utf-8")
+        except UnicodeDecodeError:
+            raise GuardError("standard input is not UTF-8") from None
+        texts = [line for line in raw.splitlines() if line.strip()]
+    for text in texts:
+        decision = guard.decide(text)
+        if as_json:
+            print(json.dumps(decision.to_dict()), flush=True)
+            continue
+        found = ", ".join(
+            f"{finding.target} ({finding.score.detector} {finding.score.value:.3f} "
+            f"≥ {finding.score.threshold:.3f}, {finding.mode})"
+            for finding in decision.findings
+        )
+        print(f"{decision.action:8} {text if len(text) < 60 else text[:59] + '…'}", end="")
+        print(f"  ← {found}" if found else "", flush=True)
+    return 0
+
+
+def _serve(model: str, bundle: Path, flags: list[str]) -> int:
+    from guard.server.serve import serve
+
+    def report(line: str) -> None:
+        print(f"guard: {line}", file=sys.stderr, flush=True)
+
+    return serve(model, bundle, flags, report)
+
+
+def _models(name: str | None) -> int:
+    from guard.models import BUILTIN, resolve
+
+    if name is None:
+        for known, model in BUILTIN.items():
+            print(f"{known:18} {model.about}")
+        return 0
+    print(resolve(name if ":" in name else f"builtin:{name}"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
