@@ -47,7 +47,7 @@ def prepare(name: str, *, cache: Path | None = None, progress: bool = True) -> P
         ModelError: Unknown name, missing or altered package, or an unusable cache.
     """
     model = _lookup(name)
-    root = (cache or _default_cache()) / "models"
+    root = (cache or cache_folder()) / "models"
     folder = root / model.folder
     try:
         if _damage(folder) is None:
@@ -91,7 +91,8 @@ def _lookup(name: str) -> BuiltinModel:
     raise ModelError(f"no built-in model {name!r}; did you mean {near!r}? Known: {known}")
 
 
-def _default_cache() -> Path:
+def cache_folder() -> Path:
+    """Return where prepared things live: `$GUARD_CACHE`, else the user's cache folder."""
     chosen = os.environ.get("GUARD_CACHE")
     return Path(chosen).expanduser().absolute() if chosen else user_cache_path("unlearn-guard")
 

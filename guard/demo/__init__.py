@@ -1,0 +1,1 @@
+"""A small model that forgets, on this machine: `python -m guard.demo`."""
