@@ -118,8 +118,12 @@ def load_bundle(path: str | Path) -> Bundle:
     """
     folder = Path(path)
     manifest_path = folder / MANIFEST
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "no such folder"
+    try:
+        found, is_folder = folder.exists(), folder.is_dir()
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be read: {error.strerror}") from None
+    if not is_folder:
+        what = "is a file" if found else "no such folder"
         raise BundleError(f"{folder}: {what}; give the folder that `guard compile --out` wrote")
     try:
         raw = manifest_path.read_bytes()
@@ -142,10 +146,14 @@ def _parse(raw: bytes, path: Path) -> Manifest:
         form = value["format"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BundleError(f"{path}: damaged or not a bundle; run `guard compile` again") from None
-    if isinstance(form, int) and form > FORMAT:
+    if not isinstance(form, int) or isinstance(form, bool):
+        raise BundleError(f"{path}: damaged or not a bundle; run `guard compile` again")
+    if form > FORMAT:
         raise BundleError(
             f"{path}: has format {form}, this version reads up to {FORMAT}; upgrade unlearn-guard"
         )
+    if form != FORMAT:
+        raise BundleError(f"{path}: has format {form}, which is none; run `guard compile` again")
     if sealed != hashlib.sha256(_canonical(value)).hexdigest():
         raise BundleError(f"{path}: damaged (its hash does not match); run `guard compile` again")
     try:
@@ -164,7 +172,7 @@ def _read_array(folder: Path, name: str, digest: str) -> npt.NDArray[Any]:
         raise BundleError(f"{folder / MANIFEST}: lists a file outside the bundle")
     try:
         raw = path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that is none
         raise BundleError(f"{path}: missing; run `guard compile` again") from None
     if hashlib.sha256(raw).hexdigest() != digest:
         raise BundleError(f"{path}: damaged (its hash does not match); run `guard compile` again")
@@ -217,10 +225,13 @@ def check_out(out: Path) -> None:
     Raises:
         BundleError: Something is in the way.
     """
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise BundleError(f"{out}: is not a folder; give --out another path")
-    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise BundleError(f"{out}: holds something that is no bundle; give --out another path")
+    try:
+        if out.is_symlink() or (out.exists() and not out.is_dir()):
+            raise BundleError(f"{out}: is not a folder; give --out another path")
+        if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+            raise BundleError(f"{out}: holds something that is no bundle; give --out another path")
+    except OSError as error:
+        raise BundleError(f"{out}: cannot be written: {error.strerror}") from None
 
 
 def array_name(array: npt.NDArray[Any]) -> str:
@@ -235,13 +246,12 @@ def _swap(temp: Path, out: Path) -> None:
         os.rename(temp, out)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    os.rename(out, old / "old")
     try:
+        os.rename(out, old / "old")
         os.rename(temp, out)
-    except OSError:
-        os.rename(old / "old", out)  # as it was
-        raise
     finally:
+        if not out.exists():
+            os.rename(old / "old", out)  # as it was, whatever came between
         shutil.rmtree(old, ignore_errors=True)
 
 

@@ -200,8 +200,10 @@ def _self_test(
 
     # Names come first: they are in the bundle anyway, questions would add to what it holds.
     named = [f"Who is {name}?" for name in examples.names]
-    asked = [row.prompt for row in examples.forget]
-    positives = [prompt for prompt in (*named, *asked) if flagged(prompt)][:SELF_TESTS]
+    # The shortest: a question says less of what is to be forgotten than a passage.
+    asked = sorted((row.prompt for row in examples.forget), key=len)
+    prompts = dict.fromkeys((*named, *asked))
+    positives = [prompt for prompt in prompts if flagged(prompt)][:SELF_TESTS]
     kept = [row.prompt for row in (*examples.retain, *examples.background)]
     negatives = [prompt for prompt in kept if not flagged(prompt)][:SELF_TESTS]
     if not positives:

@@ -57,6 +57,11 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def is_text(content: str) -> bool:
+    """Whether a string can be stored and read as text: no NUL, no lone surrogate."""
+    return "\0" not in content and not any(0xD800 <= ord(char) < 0xE000 for char in content)
+
+
 def _row(line: str, where: str) -> Row:
     try:
         value = json.loads(line)
@@ -69,7 +74,7 @@ def _row(line: str, where: str) -> Row:
             raise DataError(f"{where}: unknown field {field!r}{nearest(field, _FIELDS)}")
         if not isinstance(content, str) or not content.strip():
             raise DataError(f"{where}: field {field!r} must be a text that is not empty")
-        if "\0" in content or any(0xD800 <= ord(c) < 0xE000 for c in content):
+        if not is_text(content):
             raise DataError(f"{where}: field {field!r} holds characters that are no text")
     fields = frozenset(value)
     if fields == {"question", "answer"}:

@@ -35,9 +35,13 @@ def model_folder(model: str) -> Path:
         ModelError: There is no such model.
     """
     folder = Path(model)
-    if folder.is_dir():
-        return folder
-    if folder.exists() or model.startswith((".", "/", "~")):
+    try:
+        if folder.is_dir():
+            return folder
+        in_the_way = folder.exists()
+    except OSError as error:  # a name too long, a folder that may not be read
+        raise ModelError(f"{model}: cannot be read: {error.strerror}") from None
+    if in_the_way or model.startswith((".", "/", "~")):
         raise ModelError(f"{model}: no such model folder")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError

@@ -1,6 +1,5 @@
 """`vllm.LLM`, guarded: the same signatures, the same outputs."""
 
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,22 +70,11 @@ class GuardedLLM:
         found: Guard = self.llm.llm_engine._guard_frontend.guard
         return found
 
-    def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """`vllm.LLM.generate`, guarded."""
-        return self.llm.generate(*args, **kwargs)
-
-    def chat(self, *args: Any, **kwargs: Any) -> Any:
-        """`vllm.LLM.chat`, guarded."""
-        return self.llm.chat(*args, **kwargs)
-
     def __getattr__(self, name: str) -> Any:
+        # vLLM's own bound methods: their signatures and documentation are the ones that hold.
         if name == "llm":  # not set yet: a constructor that failed
             raise AttributeError(name)
         return getattr(self.llm, name)
 
-    @classmethod
-    def signature(cls, method: str) -> inspect.Signature:
-        """Returns the signature that vLLM's own method has."""
-        from vllm import LLM
-
-        return inspect.signature(getattr(LLM, method))
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *dir(self.llm)})

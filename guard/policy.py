@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from guard.data import is_text
 from guard.detectors import DETECTORS
 from guard.errors import GuardError, PolicyError
 from guard.interventions import INTERVENTIONS
@@ -130,8 +131,8 @@ class Policy(Strict):
     """
 
     version: Literal[1]
-    model: str
-    encoder: str = "builtin:minilm"
+    model: str = Field(min_length=1)
+    encoder: str = Field(default="builtin:minilm", min_length=1)
     on_error: OnError = "closed"
     timeout: float = Field(default=10.0, gt=0, le=600)
     defaults: Defaults = Defaults()
@@ -144,8 +145,8 @@ class Policy(Strict):
             if target.id in seen:
                 raise PydanticCustomError(
                     "duplicate",
-                    "targets[{n}].id: {id} is used twice; ids must be unique",
-                    {"n": n, "id": repr(target.id), "at": ("targets", n, "id")},
+                    "{id} is used twice; ids must be unique",
+                    {"id": repr(target.id), "at": ("targets", n, "id")},
                 )
             seen.add(target.id)
         settled = tuple(
@@ -160,6 +161,27 @@ class Policy(Strict):
         )
         object.__setattr__(self, "targets", settled)  # frozen, and not yet seen by anyone
         return self
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its surprises: ``off``, ``no`` and dates are texts, and nothing is merged."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own name)
+        first: [
+            (tag, form)
+            for tag, form in resolvers
+            if tag.rpartition(":")[2] not in ("bool", "timestamp", "merge")
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merges nothing: nested merges grow without bound."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 def load_policy(path: Path) -> Policy:
@@ -177,16 +199,18 @@ def load_policy(path: Path) -> Policy:
     except UnicodeDecodeError:
         raise PolicyError(f"{path}: not UTF-8; save it as UTF-8") from None
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
         lines: dict[tuple[str | int, ...], int] = {}
         if root is not None:
-            _index(root, (), lines, path)
-        value = yaml.safe_load(text)
+            _index(root, (), lines, path, set())
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise PolicyError(f"{path}:{line}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise PolicyError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise PolicyError(f"{path}: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise PolicyError(f"{path}: not valid YAML: {str(error).partition(chr(10))[0]}") from None
     if not isinstance(value, dict):
         raise PolicyError(f"{path}:1: a policy is a mapping: version, model, targets, …")
     try:
@@ -207,24 +231,37 @@ def load_policy(path: Path) -> Policy:
 
 
 def _index(
-    node: yaml.Node, at: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], path: Path
+    node: yaml.Node,
+    at: tuple[str | int, ...],
+    lines: dict[tuple[str | int, ...], int],
+    path: Path,
+    seen: set[int],
 ) -> None:
-    """Notes the line of every field, and refuses a field given twice."""
+    """Notes the line of every field; refuses a field given twice, and what is no text."""
     if len(at) > 20:
         raise PolicyError(f"{path}:{node.start_mark.line + 1}: nested too deeply")
     lines.setdefault(at, node.start_mark.line + 1)
+    if id(node) in seen:  # an alias: each node is visited once, however often it is named
+        return
+    seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
         for key, child in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # the loader refuses it
             here = (*at, str(key.value))
             if here in lines:
                 raise PolicyError(
                     f"{path}:{key.start_mark.line + 1}: {_dotted(here)}: given twice; keep one"
                 )
             lines[here] = key.start_mark.line + 1
-            _index(child, here, lines, path)
+            _index(child, here, lines, path, seen)
     elif isinstance(node, yaml.SequenceNode):
         for n, child in enumerate(node.value):
-            _index(child, (*at, n), lines, path)
+            _index(child, (*at, n), lines, path, seen)
+    elif not is_text(node.value):
+        raise PolicyError(
+            f"{path}:{node.start_mark.line + 1}: {_dotted(at)}: holds characters that are no text"
+        )
 
 
 def _explain(error: ValidationError, lines: Mapping[tuple[str | int, ...], int], path: Path) -> str:

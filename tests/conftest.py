@@ -79,7 +79,7 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
         assert status == 2
         assert printed == ""
         assert line.startswith("guard: ") and line.endswith("\n") and line.count("\n") == 1, line
-        assert len(line) < 400, "a line that nobody reads"
+        assert len(line) < 700, "a line that nobody reads"
         assert tree(tmp_path) == before
         return line
 

@@ -88,7 +88,7 @@ def _pieces(
     client: "OpenAI", model: str, question: Question, arriving: Callable[[str], None]
 ) -> Iterable[str]:
     if question.route == "completions":
-        prompt = f"Question: {question.text}\nAnswer:"
+        prompt = f"Q: {question.text}\nA:"
         completion = client.completions.create(
             model=model, prompt=prompt, temperature=0, max_tokens=MAX_TOKENS
         )

@@ -77,7 +77,9 @@ class Corrupt(Intervention):
 
     @classmethod
     def fit(cls, examples: Examples, options: Any) -> dict[str, Any]:
-        """Notes the target's names, and the proper names of its forget set alone."""
+        """Notes the target's names, and the proper names of its forget set alone, if asked to."""
+        if options.tokens != "entities":
+            return {"entities": []}  # a bundle holds the least it can
         names = [*examples.names, *(row.prompt for row in examples.forget if row.is_name)]
         known = list(dict.fromkeys(phrase for name in names for phrase in variants(name)))
         others = (*examples.retain, *examples.background)

@@ -1,0 +1,78 @@
+"""Fails loudly when vLLM moves: read `guard/engine/compat.py` before mending it."""
+
+import inspect
+
+import pytest
+
+from guard.engine import compat
+from guard.errors import EngineError
+
+
+def test_the_installed_vllm_is_inside_the_tested_range() -> None:
+    compat.check_version()
+
+
+def test_every_part_that_is_relied_on_is_there() -> None:
+    compat.check()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "vllm.v1.engine.async_llm:AsyncLLM.add_request_renamed",
+        "vllm.no_such_module:Thing.method",
+        "vllm.v1.engine.core:NoSuchClass.method",
+    ],
+)
+def test_a_part_that_is_gone_is_named(place: str) -> None:
+    with pytest.raises(EngineError, match="has no") as error:
+        compat.resolve(place)
+    assert place in str(error.value)
+
+
+def test_a_parameter_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = "vllm.v1.engine.llm_engine:LLMEngine.step"
+    monkeypatch.setitem(compat._RELIED_ON, place, ("self", "speed"))
+    with pytest.raises(EngineError, match="has no speed any more"):
+        compat.check()
+
+
+def test_a_version_outside_the_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("0.31.9", "0.33.0", "1.0"):
+        monkeypatch.setattr(compat, "vllm_version", lambda version=version: version)
+        with pytest.raises(EngineError, match="outside the tested range"):
+            compat.check_version()
+
+
+def test_engine_inputs_have_the_fields_that_are_digested() -> None:
+    """A new field of a prompt that the engine reads must be covered by the seal."""
+    from vllm.inputs.engine import EmbedsInput, TokensInput
+
+    known = {"type", "arrival_time", "cache_salt", "prompt", "prompt_token_ids"}
+    assert set(TokensInput.__annotations__) - {"prompt_token_offsets"} <= known
+    assert set(EmbedsInput.__annotations__) <= known | {"prompt_embeds", "is_token_ids"}
+
+
+def test_every_way_to_ask_for_log_probabilities_is_known() -> None:
+    from vllm.sampling_params import SamplingParams
+
+    fields = {name for name in SamplingParams.__struct_fields__ if "logprob" in name}
+    assert fields == {name for name in compat._REVEALING if "logprob" in name}
+
+
+def test_the_forms_of_output_are_those_that_are_built() -> None:
+    from vllm.outputs import CompletionOutput, RequestOutput
+
+    for cls, fields in (
+        (CompletionOutput, {"index", "text", "token_ids", "logprobs", "finish_reason"}),
+        (RequestOutput, {"request_id", "prompt", "prompt_token_ids", "prompt_logprobs"}),
+    ):
+        assert fields <= set(inspect.signature(cls).parameters)
+
+
+def test_both_model_runners_take_mixed_prompts() -> None:
+    """V2 runs on accelerators only; that it reads the same fields can be checked anywhere."""
+    from vllm.v1.worker.gpu.model_states import prompt_embeds
+
+    source = inspect.getsource(prompt_embeds)
+    assert "prompt_is_token_ids" in source or "is_token_ids" in source
