@@ -18,15 +18,15 @@ from guard.errors import ModelError
 
 _Scale = Callable[[dict[str, Any]], float]
 
-# What a model multiplies its embeddings by before the first layer. vLLM applies it when it looks
-# tokens up, so rows that replace them must carry it; by model type, from the configuration.
+# What a model multiplies its embeddings by as it looks tokens up (vLLM's `embed_input_ids`), so
+# that rows that replace them must carry it; by model type, from the configuration. Others, Granite
+# for one, multiply what comes out of the look-up: their rows must not carry it.
 _SCALES: dict[str, _Scale] = {
     "gemma": lambda config: math.sqrt(config["hidden_size"]),
-    "granite": lambda config: config.get("embedding_multiplier", 1.0),
     "minicpm": lambda config: config.get("scale_emb", 1.0),
-    "grok": lambda config: config.get("embedding_multiplier_scale", 1.0),
-    "falcon_h1": lambda config: config.get("embedding_multiplier", 1.0),
 }
+# These look tokens up again in every layer, where an edited embedding does not reach.
+_PER_LAYER = ("gemma3n", "gemma4")
 _NAMES = (
     "embed_tokens.weight",
     "wte.weight",
@@ -52,6 +52,12 @@ class EmbeddingRows:
         from safetensors import safe_open
 
         config = _config(folder)
+        kind = str(config.get("model_type", ""))
+        if kind.startswith(_PER_LAYER):
+            raise ModelError(
+                f"{folder}: {kind} reads its tokens again in every layer, so `corrupt` cannot hide "
+                "them; use another intervention"
+            )
         path, name = _find(folder, int(config["vocab_size"]), int(config["hidden_size"]))
         self._file: Any = safe_open(path, framework="pt")
         self._slice: Any = self._file.get_slice(name)

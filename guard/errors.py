@@ -31,3 +31,7 @@ class EngineError(GuardError):
 
 class DetectionError(GuardError):
     """A request could not be judged, so it must not be answered."""
+
+
+class InterventionError(GuardError):
+    """What was decided about a flagged request could not be done: it must never be answered."""

@@ -36,7 +36,7 @@ class GuardedLLM:
 
     def __init__(self, model: "str | LLM", *, guard: Guard | str | Path, **kwargs: Any) -> None:
         from guard.engine import compat, hooks, plugin
-        from guard.engine.frontend import Frontend, load_guard
+        from guard.engine.frontend import Frontend, load_guard, make_mediator
         from guard.engine.settings import Settings
 
         compat.check()
@@ -50,19 +50,24 @@ class GuardedLLM:
             config["guard"] = {"bundle": str(settings.bundle), "version": settings.version}
             self.llm = LLM(resolve(model), additional_config=config, **kwargs)
             engine = self.llm.llm_engine
-            if getattr(engine, "_guard_frontend", None) is None:
+            frontend = getattr(engine, "_guard_frontend", None)
+            if frontend is None:
                 raise EngineError("the guard is not live in this engine; is the plugin disabled?")
-            prompt = engine._guard_frontend.tokenizer.encode("self-test")
+            if frontend.guard.version != loaded.version:
+                raise EngineError("GUARD_BUNDLE names another bundle than `guard`; unset it")
+            prompt = frontend.tokenizer.encode("self-test")
             if not compat.unsealed_is_refused_sync(engine, prompt):
                 raise EngineError("the engine process takes requests that were not judged")
+            frontend.core_proved = True
             return
         if kwargs:
             raise EngineError(f"around an existing LLM, {', '.join(kwargs)} cannot be given")
         self.llm = model
         if getattr(model.llm_engine, "_guard_frontend", None) is not None:
             raise EngineError("this LLM is guarded already")
-        own = load_guard(settings, model.llm_engine.vllm_config)
-        hooks.attach(model.llm_engine, Frontend(own, model.llm_engine, sealed=False))
+        engine = model.llm_engine
+        mediator = make_mediator(load_guard(settings, engine.vllm_config), engine.vllm_config)
+        hooks.attach(engine, Frontend(mediator, engine, sealed=False))
 
     @property
     def guard(self) -> Guard:

@@ -203,7 +203,7 @@ def load_policy(path: Path) -> Policy:
         lines: dict[tuple[str | int, ...], int] = {}
         if root is not None:
             _index(root, (), lines, path, set())
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+        value = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise PolicyError(f"{path}:{line}: not valid YAML: {error.problem}") from None

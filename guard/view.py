@@ -5,14 +5,16 @@ tool schema or a token-id prompt is seen. Role markers are cut away: they are th
 prompt, and would blur every score.
 """
 
+import itertools
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-WINDOW = 48  # pieces of one window: at most 5 tokens each, so under an encoder's 256 tokens
-STRIDE = 24
+WINDOW = 48  # pieces of one window
+TOKENS = 250  # and what it may cost an encoder, which reads 256 tokens and cuts the rest off
 
 _SENTENCE = re.compile(r"[^.!?。！？\n]+[.!?。！？]*\s*|[.!?。！？\n]+")
 # A piece is a word, eight characters of a longer one, or one sign of a script without spaces.
@@ -113,23 +115,33 @@ class View:
 
 
 def _slide(text: str) -> list[tuple[int, int]]:
-    """Overlapping spans of at most WINDOW pieces each, covering all of the text."""
-    pieces = [match.span() for match in _PIECE.finditer(text)]
+    """Spans that overlap by half and cover all of the text, each small enough for an encoder."""
+    pieces = [(*match.span(), _most_tokens(match.group())) for match in _PIECE.finditer(text)]
     spans: list[tuple[int, int]] = []
-    for first in range(0, len(pieces), STRIDE):
-        last = min(first + WINDOW, len(pieces)) - 1
+    first, last = 0, -1
+    while last < len(pieces) - 1:
+        cost, last = pieces[first][2], first
+        while last + 1 < min(first + WINDOW, len(pieces)):
+            cost += pieces[last + 1][2]
+            if cost > TOKENS:
+                break
+            last += 1
         spans.append((pieces[first][0], pieces[last][1]))
-        if last == len(pieces) - 1:
-            break
+        first += max((last + 1 - first) // 2, 1)
     return spans
 
 
+def _most_tokens(piece: str) -> int:
+    """A word-piece tokenizer makes at most one token of a character, taken apart as it does."""
+    return len(piece) if piece.isascii() else len(unicodedata.normalize("NFD", piece))
+
+
 def strings(value: Any) -> list[str]:
-    """Every text inside a JSON value."""
+    """Every text inside a JSON value, names of fields included."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, Mapping):
-        return [text for item in value.values() for text in strings(item)]
+        return [text for pair in value.items() for item in pair for text in strings(item)]
     if isinstance(value, Sequence):
         return [text for item in value for text in strings(item)]
     return []
@@ -167,7 +179,22 @@ class RoleMarkers:
             parts.append(Part(role, start, match.start()))
             role, start = self._roles.get(match.group(), role), match.end()
         parts.append(Part(role, start, len(text)))
-        return View(text, tuple(p for p in parts if text[p.start : p.end].strip()))
+        kept = [p for p in parts if text[p.start : p.end].strip()]
+        return View(text, tuple(kept)).plus("joined", _joined(text, kept))
+
+
+def _joined(text: str, parts: Sequence[Part]) -> list[str]:
+    """What the parts say together, where it is more than they say apart.
+
+    A name may be spread over turns, or torn by a special token in its middle ("Will<|end|>iam"),
+    which the model reads across.
+    """
+    said = [part for part in parts if part.role != "system"]
+    if len(said) < 2:
+        return []
+    pieces = [text[part.start : part.end] for part in said]
+    torn = any(one.role == other.role for one, other in itertools.pairwise(said))
+    return [" ".join(pieces), "".join(pieces)] if torn else [" ".join(pieces)]
 
 
 def _template_markers(tokenizer: Any) -> dict[str, str]:

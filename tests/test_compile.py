@@ -150,9 +150,7 @@ def test_an_output_that_cannot_be_written(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission(
-    policy_folder: Path, tmp_path: Path, refused: Refused
-) -> None:
+def test_a_folder_without_permission(policy_folder: Path, tmp_path: Path, refused: Refused) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
     assert "Permission denied" in refused(rewrite(policy_folder), locked / "bundle")

@@ -69,9 +69,7 @@ WRONG_FILES: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("side", ["forget", "retain"])
 @pytest.mark.parametrize("case", WRONG_FILES)
-def test_a_wrong_file_is_named(
-    policy_folder: Path, refused: Refused, case: str, side: str
-) -> None:
+def test_a_wrong_file_is_named(policy_folder: Path, refused: Refused, case: str, side: str) -> None:
     raw, message = WRONG_FILES[case]
     path = policy_folder / "vessmere" / f"{side}.jsonl"
     path.write_bytes(raw)

@@ -173,7 +173,12 @@ WRONG: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
     "endless timeout": ("targets:", "timeout: .inf\ntargets:", 3, ("timeout", "600")),
     "timeout not a number": ("targets:", "timeout: .nan\ntargets:", 3, ("timeout",)),
     "timeout a text": ("targets:", "timeout: soon\ntargets:", 3, ("timeout", "number")),
-    "bad on_error": ("targets:", "on_error: allow\ntargets:", 3, ("on_error", "'closed'", "'open'")),
+    "bad on_error": (
+        "targets:",
+        "on_error: allow\ntargets:",
+        3,
+        ("on_error", "'closed'", "'open'"),
+    ),
     "bad mode": ("    names", "    mode: on\n    names", 5, ("targets[0].mode", "'shadow'")),
     "defaults a text": ("targets:", "defaults: refuse\ntargets:", 3, ("defaults", "mapping")),
     "unknown default": (
@@ -248,9 +253,7 @@ WRONG_FILES = {
 
 
 @pytest.mark.parametrize("case", WRONG_FILES)
-def test_a_file_that_is_no_policy_is_one_line(
-    tmp_path: Path, refused: Refused, case: str
-) -> None:
+def test_a_file_that_is_no_policy_is_one_line(tmp_path: Path, refused: Refused, case: str) -> None:
     raw, message = WRONG_FILES[case]
     policy = tmp_path / "policy.yaml"
     policy.write_bytes(raw)

@@ -10,12 +10,12 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-from guard.bundle import load_bundle
+from guard.bundle import Bundle, load_bundle
 from guard.compile import compile_policy
 from guard.demo.servers import FLAGS, MODEL, ServerFailed, running
 from guard.errors import BundleError, GuardError
@@ -92,8 +92,7 @@ def demo(output: str | None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="guard-demo-"))
     keep = False
     try:
-        show.line(f"compiling {POLICY}")
-        bundle = compile_policy(POLICY, folder / "bundle")
+        bundle = compiled(show.line)
         with running(resolve(MODEL), bundle.path, folder) as servers:
             show.wait(servers)
             answers = [show.ask(server, questions) for server in servers]
@@ -131,7 +130,7 @@ def serve(flags: Sequence[str]) -> int:
     Raises:
         GuardError: The policy could not be compiled.
     """
-    bundle = _cached_bundle()
+    bundle = compiled(_say)
     flags = ["--host=127.0.0.1", *FLAGS, *flags]
     asked = {
         "model": MODEL,
@@ -148,23 +147,28 @@ def serve(flags: Sequence[str]) -> int:
     print(
         f"demo: once it is ready, ask it:\n\n{shlex.join(command)}\n", file=sys.stderr, flush=True
     )
-    guarded = ["-m", "guard", "serve", MODEL, f"--bundle={bundle}", *flags]
+    guarded = ["-m", "guard", "serve", MODEL, f"--bundle={bundle.path}", *flags]
     os.execv(sys.executable, [sys.executable, *guarded])
 
 
-def _cached_bundle() -> Path:
-    """The bundle of this policy, this data and this code; compiled where there is none yet."""
+def compiled(report: Callable[[str], None]) -> Bundle:
+    """The bundle of this policy, this data and this code; compiled where the cache has none.
+
+    Args:
+        report: Is told what is going on, a line at a time.
+    """
     digest = hashlib.sha256()
     package = HERE.parent
     for path in sorted(path for path in package.rglob("*") if path.is_file()):
         if path.suffix in (".py", ".yaml", ".jsonl"):
             digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
-    bundle = cache_folder() / "demo" / digest.hexdigest()[:16]
+    folder = cache_folder() / "demo" / digest.hexdigest()[:16]
     try:
-        load_bundle(bundle)
+        bundle = load_bundle(folder)
+        report(f"{POLICY} is compiled already, version {bundle.version}")
     except BundleError:
-        _say(f"compiling {POLICY}")
-        compile_policy(POLICY, bundle)
+        report(f"compiling {POLICY}")
+        bundle = compile_policy(POLICY, folder)
     return bundle
 
 

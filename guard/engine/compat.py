@@ -8,7 +8,9 @@ import copy
 import functools
 import importlib
 import inspect
-from collections.abc import AsyncIterator, Callable, Sequence
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,8 @@ from guard.errors import EngineError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    Rows = Mapping[int, npt.NDArray[Any]]
 
 TESTED = SpecifierSet(">=0.32.0,<0.33")
 
@@ -165,6 +169,13 @@ def unavailable(message: str) -> Exception:
 # What comes in.
 
 
+def is_client_error(error: Exception) -> bool:
+    """Whether an error is one that `bad_request` makes."""
+    from vllm.exceptions import VLLMClientError
+
+    return isinstance(error, VLLMClientError)
+
+
 def is_stream(prompt: Any) -> bool:
     """Whether a prompt is fed in piece by piece (realtime audio)."""
     return hasattr(prompt, "__anext__")
@@ -222,12 +233,33 @@ def steering_texts(params: Any, tokenizer: Any) -> list[str]:
     texts: list[str] = []
     structured = getattr(params, "structured_outputs", None)
     if structured is not None:
-        for field in ("json", "regex", "choice", "grammar", "structural_tag"):
-            texts += strings(getattr(structured, field, None))
-    forced = getattr(params, "trace_decode_token_ids", None)
-    if forced:
-        texts.append(tokenizer.decode(list(forced)))
-    return texts
+        texts += strings(structured.choice)
+        for document in (structured.json, structured.structural_tag):
+            texts += strings(_parsed(document))
+        for pattern in filter(None, (structured.regex, structured.grammar)):
+            # As it is, and without what a pattern puts between the letters that it asks for.
+            texts += [pattern, re.sub(r"\"\s+\"|\\[bsSdDwW]|[][(){}|?*+^$\\\"']", "", pattern)]
+            texts.append("".join(re.findall(r'"((?:[^"\\]|\\.)*)"', pattern)))
+    tokens: list[int] = list(getattr(params, "trace_decode_token_ids", None) or [])
+    tokens += getattr(params, "allowed_token_ids", None) or []
+    biases = getattr(params, "logit_bias", None) or {}
+    tokens += [int(token) for token, bias in biases.items() if bias > 0]
+    if tokens:
+        texts.append(tokenizer.decode(tokens[:MOST_STEERING]))
+    return [text for text in texts if text.strip()]
+
+
+MOST_STEERING = 65_536  # characters (or tokens) beside a prompt that may be sent to be judged
+
+
+def _parsed(document: Any) -> Any:
+    """A JSON document that may be given as a text, escapes and all."""
+    if not isinstance(document, str):
+        return document
+    try:
+        return json.loads(document)
+    except (ValueError, RecursionError):
+        return document
 
 
 def extra_args(params: Any) -> dict[str, Any]:
@@ -248,7 +280,9 @@ def _extra_field(params: Any) -> str:
 
 def is_pooling(params: Any) -> bool:
     """Whether parameters ask for a vector instead of a text."""
-    return not hasattr(params, "output_kind")
+    from vllm.pooling_params import PoolingParams
+
+    return isinstance(params, PoolingParams)
 
 
 # What goes on to the engine.
@@ -274,9 +308,13 @@ def without_revealing(params: Any) -> Any:
     return changed
 
 
-def mixed_prompt(
-    engine: Any, rendered: dict[str, Any], rows: "dict[int, npt.NDArray[Any]]", salt: str
-) -> dict[str, Any]:
+def mixed_prompt_bytes(engine: Any, rows: "Rows", rendered: dict[str, Any]) -> int:
+    """How many bytes the edited prompt will hold."""
+    width = len(next(iter(rows.values())))
+    return len(rendered["prompt_token_ids"]) * width * int(engine.model_config.dtype.itemsize)
+
+
+def mixed_prompt(engine: Any, rendered: dict[str, Any], rows: "Rows", salt: str) -> dict[str, Any]:
     """The engine's form of a prompt some of whose tokens are replaced by embeddings.
 
     Args:
@@ -291,7 +329,7 @@ def mixed_prompt(
     width = len(next(iter(rows.values())))
     embeddings = torch.zeros((len(ids), width), dtype=engine.model_config.dtype)
     for position, row in rows.items():
-        embeddings[position] = torch.from_numpy(row).to(embeddings.dtype)
+        embeddings[position] = torch.tensor(row).to(embeddings.dtype)
     edited = {
         "type": "embeds",
         "prompt_embeds": embeddings,
@@ -328,12 +366,12 @@ def digest_request(request: Any) -> bytes:
     )
 
 
-def _raw(tensor: Any) -> bytes | None:
+def _raw(tensor: Any) -> memoryview | None:
     if tensor is None:
         return None
     import torch
 
-    raw: bytes = tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+    raw: memoryview = tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data.cast("B")
     return raw
 
 
@@ -353,13 +391,14 @@ def finished_output(
     if params.max_tokens is not None and len(ids) > params.max_tokens:
         ids, reason = ids[: params.max_tokens], "length"
         text = tokenizer.decode(ids)
+    logprobs = _hidden_logprobs(ids, tokenizer) if params.logprobs is not None else None
     outputs = [
         CompletionOutput(
             index=index,
             text=text if params.detokenize else "",
             token_ids=list(ids),
             cumulative_logprob=None,
-            logprobs=_hidden_logprobs(ids, tokenizer) if params.logprobs is not None else None,
+            logprobs=logprobs,
             finish_reason=reason,
         )
         for index in range(params.n)
@@ -409,9 +448,12 @@ def untrimmed(params: Any) -> Any:
 class HidingCollector:
     """A collector whose outputs are hidden as they are taken out."""
 
-    def __init__(self, inner: Any, hide_output: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, inner: Any, hide_output: Callable[[Any], Any], closed: Callable[[], None]
+    ) -> None:
         self._inner = inner
         self._hide = hide_output
+        self._closed = closed
 
     @property
     def request_id(self) -> str:
@@ -431,6 +473,8 @@ class HidingCollector:
     def close(self) -> None:
         """Ends the collection."""
         self._inner.close()
+        closed, self._closed = self._closed, lambda: None  # once
+        closed()
 
 
 def _hidden_logprobs(token_ids: Sequence[int], tokenizer: Any) -> list[Any]:
@@ -533,10 +577,38 @@ async def plain_instead_of_beams(
 # Starting vLLM.
 
 
+def served_tokenizer(vllm_config: Any) -> Any:
+    """The tokenizer that the engine reads prompts with."""
+    from vllm.tokenizers.registry import cached_tokenizer_from_config
+
+    return cached_tokenizer_from_config(vllm_config.model_config)
+
+
+def inherit_environment(prefix: str) -> None:
+    """Has Ray hand on the environment variables of a prefix to the engine's processes."""
+    import os
+
+    name = "VLLM_RAY_EXTRA_ENV_VAR_PREFIXES_TO_COPY"
+    prefixes = [p for p in os.environ.get(name, "").split(",") if p]
+    if prefix not in prefixes:
+        os.environ[name] = ",".join([*prefixes, prefix])
+
+
 def served_folder(vllm_config: Any) -> str:
     """The folder or id of the served model."""
     model: str = vllm_config.model_config.model
     return model
+
+
+def front_ends(args: Any) -> int:
+    """How many API server processes vLLM will start for its parsed arguments."""
+    if args.api_server_count:
+        return int(args.api_server_count)
+    if args.data_parallel_external_lb or args.data_parallel_rank is not None:
+        return 1
+    if args.data_parallel_hybrid_lb or args.data_parallel_start_rank is not None:
+        return int(args.data_parallel_size_local or 1)
+    return int(args.data_parallel_size or 1)
 
 
 def run_server(argv: Sequence[str], ready: Callable[[Any], None]) -> None:

@@ -1,8 +1,8 @@
 """One engine's guard in front of it: every request is judged, edited and sealed here.
 
-The way of a request: `admit` refuses what cannot be read, `judge` decides in a worker thread,
-`settle` turns what was decided into a sealed request or a finished answer. The asynchronous and
-the synchronous engine differ only in how they wait.
+The way of a request: `admit` refuses what cannot be read; in a worker thread it is judged, and
+what was decided becomes a sealed request or a finished answer. The asynchronous and the
+synchronous engine differ only in how they wait (`ajudged`, `judged`).
 """
 
 import contextvars
@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from guard.decision import Decision
 from guard.engine import compat, verdict
-from guard.engine.mediator import Mediator, Outcome
+from guard.engine.mediator import Mediator, Outcome, Progress
 from guard.engine.settings import Settings, start_key
 from guard.engine.worker import Worker
-from guard.errors import BundleError, EngineError
+from guard.errors import BundleError, EngineError, InterventionError
 from guard.guard import Guard
 from guard.identity import identify, model_folder
 
@@ -28,6 +29,11 @@ UNJUDGED = "The guard could not judge this request, so it was not answered."
 
 # Beam search asks the engine token by token; a finished answer has no place in it.
 in_beam_search: contextvars.ContextVar[bool] = contextvars.ContextVar("beam", default=False)
+
+
+# Prompts whose edits are held at once: the engine keeps each whole while its request runs, beyond
+# what it has planned its memory for.
+MOST_EDITED_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,14 @@ class Settled:
         prompt: The prompt to send, in the engine's form.
         params: The parameters to send.
         hide: What to do with each output before the client gets it.
+        size: Bytes that its edits hold until it is finished.
     """
 
     output: Any = None
     prompt: dict[str, Any] | None = None
     params: Any = None
     hide: Callable[[Any], Any] | None = None
+    size: int = 0
 
 
 def load_guard(settings: Settings, vllm_config: Any) -> Guard:
@@ -88,6 +96,11 @@ def load_guard(settings: Settings, vllm_config: Any) -> Guard:
         )
     if vllm_config.model_config.skip_tokenizer_init:
         raise EngineError("--skip-tokenizer-init leaves the guard unable to read; take it away")
+    if vllm_config.kv_transfer_config is not None:
+        raise EngineError(
+            "--kv-transfer-config lets requests bring the state of other prompts; the guard does "
+            "not support it"
+        )
     for name, value in guard.engine_args.items():
         if getattr(vllm_config.model_config, name, value) != value:
             raise EngineError(
@@ -97,26 +110,38 @@ def load_guard(settings: Settings, vllm_config: Any) -> Guard:
     return guard
 
 
+def make_mediator(guard: Guard, vllm_config: Any) -> Mediator:
+    """Prepares the judging of what a model reads, and tests it, before its engine starts.
+
+    Raises:
+        EngineError: A known prompt is decided otherwise than when the bundle was made.
+    """
+    tokenizer = compat.served_tokenizer(vllm_config)
+    mediator = Mediator(guard, tokenizer, model_folder(compat.served_folder(vllm_config)))
+    mediator.self_test()  # also loads what the first request would wait for
+    return mediator
+
+
 class Frontend:
     """Judges, edits and seals the requests of one engine.
 
     Args:
-        guard: The guard.
+        mediator: Judges what the engine's model reads.
         engine: vLLM's ``AsyncLLM`` or ``LLMEngine``.
         sealed: Whether its engine process asks for seals.
     """
 
-    def __init__(self, guard: Guard, engine: Any, *, sealed: bool = True) -> None:
-        self.guard = guard
+    def __init__(self, mediator: Mediator, engine: Any, *, sealed: bool = True) -> None:
+        self.mediator = mediator
+        self.guard = mediator.guard
+        self.tokenizer = mediator.tokenizer
         self.engine = engine
         self.sealed = sealed
+        self.core_proved = not sealed
         self.counts: Counter[str] = Counter()
-        self.tokenizer = engine.renderer.get_tokenizer()
-        folder = model_folder(compat.served_folder(engine.vllm_config))
-        self.mediator = Mediator(guard, self.tokenizer, folder)
+        self.edited_bytes = 0
         self.seals = verdict.Seals(start_key())
-        self.worker = Worker(guard.bundle.manifest.timeout)
-        self.mediator.self_test()  # also loads what the first request would wait for
+        self.worker = Worker(self.guard.bundle.manifest.timeout)
 
     def admit(self, rendered: Any, params: Any, lora_request: Any = None) -> Admitted:
         """Refuses what the guard cannot read.
@@ -136,42 +161,55 @@ class Frontend:
             raise compat.bad_request("A token id is out of range.", "prompt")
         sent = compat.extra_args(params)
         probe = sent.get(verdict.PROBE)
-        if not self.seals.accepts(probe, "probe"):
+        if not (verdict.probing.get() and self.seals.accepts(probe, "probe")):
             probe = None
         kept = {k: v for k, v in sent.items() if not str(k).startswith(verdict.PREFIX)}
         texts = compat.steering_texts(params, self.tokenizer)
+        if sum(map(len, texts)) > compat.MOST_STEERING:
+            raise compat.bad_request("The output format is too large to be judged.")
         return Admitted(rendered, compat.with_extra_args(params, kept), lora_request, probe, texts)
 
-    def judge(self, admitted: Admitted) -> Outcome:
-        """Decides about a request; runs in a worker thread."""
-        return self.mediator.judge(admitted.rendered["prompt_token_ids"], admitted.texts)
-
-    def judged(self, request_id: str, admitted: Admitted) -> Outcome | None:
-        """Judges and waits. None means unjudged, where the policy says ``on_error: open``.
+    def judged(self, request_id: str, admitted: Admitted) -> Settled:
+        """Judges, settles, and waits for it.
 
         Raises:
             Exception: vLLM's error for a request that could not be judged; HTTP 503.
         """
+        progress = Progress()
+        context = contextvars.copy_context()  # goes along: a beam search is known by it
         try:
-            return self.worker.call(lambda: self.judge(admitted))
+            return self.worker.call(lambda: context.run(self._work, request_id, admitted, progress))
         except Exception as error:
-            self._failed(request_id, error)
-            return None
+            return self._failed(request_id, admitted, progress, error)
 
-    async def ajudged(self, request_id: str, admitted: Admitted) -> Outcome | None:
-        """Judges and awaits; otherwise like `judged`."""
+    async def ajudged(self, request_id: str, admitted: Admitted) -> Settled:
+        """Judges, settles, and awaits it; otherwise like `judged`."""
+        progress = Progress()
+        context = contextvars.copy_context()
         try:
-            return await self.worker.acall(lambda: self.judge(admitted))
+            return await self.worker.acall(
+                lambda: context.run(self._work, request_id, admitted, progress)
+            )
         except Exception as error:
-            self._failed(request_id, error)
-            return None
+            return self._failed(request_id, admitted, progress, error)
 
-    def _failed(self, request_id: str, error: Exception) -> None:
+    def _work(self, request_id: str, admitted: Admitted, progress: Progress) -> Settled:
+        """What runs in a worker thread, so that neither event loop nor caller is held up."""
+        ids = admitted.rendered["prompt_token_ids"]
+        outcome = self.mediator.judge(ids, admitted.texts, progress)
+        return self._settle(request_id, admitted, outcome)
+
+    def _failed(
+        self, request_id: str, admitted: Admitted, progress: Progress, error: Exception
+    ) -> Settled:
+        if compat.is_client_error(error):
+            raise error
         self.counts["failed"] += 1
         cause = error.__cause__ or error
         # Not the message of an unknown error: it could quote the prompt.
         reason = str(error) if type(error).__module__.startswith("guard.") else type(cause).__name__
-        if self.guard.bundle.manifest.on_error == "open":
+        # What is found to be flagged is never let through, whatever failed after that.
+        if self.guard.bundle.manifest.on_error == "open" and not progress.enforced:
             self.counts["opened"] += 1
             logger.error(
                 "guard: request %s could not be judged (%s) and is answered UNGUARDED, because "
@@ -179,40 +217,47 @@ class Frontend:
                 request_id,
                 reason,
             )
-            return
+            return self._sealed(admitted.rendered, admitted.params, admitted.lora_request)
         logger.error("guard: request %s could not be judged (%s): refused", request_id, reason)
         raise compat.unavailable(UNJUDGED) from None
 
-    def settle(self, request_id: str, admitted: Admitted, outcome: Outcome | None) -> Settled:
+    def _settle(self, request_id: str, admitted: Admitted, outcome: Outcome) -> Settled:
         """Turns what was decided into a finished output or a sealed request."""
         rendered, params = admitted.rendered, admitted.params
-        if outcome is None or not outcome.decision.enforced:
-            self.counts["allow"] += 1
-            if outcome is not None and outcome.decision.flagged:
-                self._log(request_id, outcome, "shadow")
+        decision = outcome.decision
+        if admitted.probe is not None:
+            return Settled(self._attest(request_id, admitted, decision))
+        self.counts[decision.action] += 1
+        if decision.flagged:
+            targets = ",".join(finding.target for finding in decision.findings)
+            what = decision.action if decision.enforced else "shadow"
+            logger.info("guard: request %s: %s (targets %s)", request_id, what, targets)
+        if not decision.enforced:
             return self._sealed(rendered, params, admitted.lora_request)
-        action = outcome.decision.action
-        self.counts[action] += 1
-        self._log(request_id, outcome, action)
         if compat.is_pooling(params):
             raise compat.bad_request("This prompt cannot be turned into a vector on this server.")
         if in_beam_search.get():
             raise compat.bad_request("Beam search is not available for this prompt.")
+        if outcome.steered:
+            raise compat.bad_request("The output format cannot be used on this server.")
         if outcome.answer is not None:
             text = outcome.answer.text
             return Settled(
                 compat.finished_output(request_id, rendered, text, self.tokenizer, params)
             )
         if outcome.edited is None or not outcome.edited.embeddings:
-            raise EngineError("an enforced intervention changed nothing")
-        salt = self._salt(rendered.get("cache_salt"), action)
-        prompt = compat.mixed_prompt(self.engine, rendered, dict(outcome.edited.embeddings), salt)
+            raise InterventionError("an enforced intervention changed nothing")
+        salt = self._salt(rendered.get("cache_salt"), decision.action)
+        size = compat.mixed_prompt_bytes(self.engine, outcome.edited.embeddings, rendered)
+        if self.edited_bytes + size > MOST_EDITED_BYTES:
+            raise InterventionError("too many edited prompts are held at once")
+        prompt = compat.mixed_prompt(self.engine, rendered, outcome.edited.embeddings, salt)
         settled = self._sealed(prompt, compat.without_revealing(params), admitted.lora_request)
 
         def hide(output: Any) -> Any:
             return compat.hide(output, rendered, params, self.tokenizer)
 
-        return Settled(prompt=settled.prompt, params=settled.params, hide=hide)
+        return Settled(prompt=settled.prompt, params=settled.params, hide=hide, size=size)
 
     def _sealed(self, prompt: dict[str, Any], params: Any, lora_request: Any) -> Settled:
         if not self.sealed:
@@ -227,28 +272,14 @@ class Frontend:
         text = f"{client or ''}\0{self.guard.version}\0{action}"
         return "guard-" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
-    def _log(self, request_id: str, outcome: Outcome, action: str) -> None:
-        targets = ",".join(finding.target for finding in outcome.decision.findings)
-        logger.info("guard: request %s: %s (targets %s)", request_id, action, targets)
-
-    def attest(
-        self, request_id: str, admitted: Admitted, outcome: Outcome | None, refused: bool | None
-    ) -> Any:
-        """The signed answer to a probe: what was decided, in which process, by which bundle.
-
-        Args:
-            request_id: The probe's id.
-            admitted: The probe.
-            outcome: What was decided about its prompt.
-            refused: Whether the engine process refuses what is not sealed.
-        """
-        findings = outcome.decision.findings if outcome is not None else ()
+    def _attest(self, request_id: str, admitted: Admitted, decision: Decision) -> Any:
+        """The signed answer to a probe: what was decided, in which process, by which bundle."""
         statement = {
-            "flagged": [finding.target for finding in findings],
-            "action": outcome.decision.action if outcome is not None else None,
+            "flagged": [finding.target for finding in decision.findings],
+            "action": decision.action,
             "bundle": self.guard.version,
             "process": os.getpid(),
-            "unsealed_refused": refused,
+            "unsealed_refused": self.core_proved,
         }
         text = self.seals.attest(admitted.probe or "", statement)
         params = compat.untrimmed(admitted.params)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from guard.engine import compat
-from guard.engine.frontend import Frontend, in_beam_search, load_guard
+from guard.engine.frontend import Frontend, in_beam_search, load_guard, make_mediator
 from guard.engine.settings import from_config, start_key
 from guard.engine.verdict import FIELD, Seals
 from guard.errors import EngineError
@@ -63,6 +63,7 @@ def create_engine_config(original: Any) -> Any:
             from guard.guard import Guard
 
             start_key()
+            compat.inherit_environment("GUARD_")
             for name, value in Guard.load(settings.bundle).engine_args.items():
                 setattr(self, name, value)
         return original(self, *args, **kwargs)
@@ -85,15 +86,11 @@ def init_frontend(original: Any) -> Any:
                 )
             original(self, vllm_config, *args, **kwargs)
             return
-        guard = load_guard(settings, vllm_config)  # before the engine takes its time to start
+        # Before the engine takes its time to start: what is wrong is said at once.
+        guard = load_guard(settings, vllm_config)
+        mediator = make_mediator(guard, vllm_config)
         original(self, vllm_config, *args, **kwargs)
-        try:
-            attach(self, Frontend(guard, self))
-        except BaseException:
-            shutdown = getattr(self, "shutdown", None)
-            if shutdown is not None:
-                shutdown()
-            raise
+        attach(self, Frontend(mediator, self))
         logger.info(
             "guard: live: bundle %s, %d targets", guard.version, len(guard.bundle.manifest.targets)
         )
@@ -134,16 +131,22 @@ def add_request_async(original: Any) -> Any:
         if not compat.is_rendered(prompt):
             prompt = await compat.render_async(self, prompt, kwargs.get("tokenization_kwargs"))
         admitted = frontend.admit(prompt, params, kwargs.get("lora_request"))
-        outcome = await frontend.ajudged(request_id, admitted)
-        if admitted.probe is not None:
-            refused = await compat.unsealed_is_refused(self, prompt["prompt_token_ids"])
-            output = frontend.attest(request_id, admitted, outcome, refused)
-            return compat.collected(output, admitted.params)
-        settled = frontend.settle(request_id, admitted, outcome)
+        if not frontend.core_proved:
+            if not await compat.unsealed_is_refused(self, prompt["prompt_token_ids"]):
+                raise compat.unavailable("The engine process is not guarded.")
+            frontend.core_proved = True
+        settled = await frontend.ajudged(request_id, admitted)
         if settled.output is not None:
             return compat.collected(settled.output, params)
         queue = await original(self, request_id, settled.prompt, settled.params, **kwargs)
-        return compat.HidingCollector(queue, settled.hide) if settled.hide else queue
+        if settled.hide is None:
+            return queue
+        frontend.edited_bytes += settled.size
+
+        def release() -> None:
+            frontend.edited_bytes -= settled.size
+
+        return compat.HidingCollector(queue, settled.hide, release)
 
     return guarded
 
@@ -162,14 +165,13 @@ def add_request(original: Any) -> Any:
         if not compat.is_rendered(prompt):
             prompt = compat.render(self, prompt, kwargs.get("tokenization_kwargs"))
         admitted = frontend.admit(prompt, params, kwargs.get("lora_request"))
-        outcome = frontend.judged(request_id, admitted)
-        settled = frontend.settle(request_id, admitted, outcome)
+        settled = frontend.judged(request_id, admitted)
         if settled.output is not None:
             self._guard_answers.append(settled.output)
             return request_id
         identity = original(self, request_id, settled.prompt, settled.params, **kwargs)
-        if settled.hide:
-            self._guard_hides[request_id] = settled.hide
+        if settled.hide is not None:
+            self._guard_hides[request_id] = identity, settled.hide
         return identity
 
     return guarded
@@ -187,11 +189,14 @@ def step(original: Any) -> Any:
         if _frontend(self) is None:
             return original(self)
         answers, self._guard_answers = self._guard_answers, []
-        if answers and not self.output_processor.has_unfinished_requests():
+        # Alone, an engine with nothing to do would be waited for in vain; in a group that steps
+        # together, every member has to step.
+        idle = not self.output_processor.has_unfinished_requests()
+        if answers and idle and self.dp_group is None:
             return answers
         outputs = original(self)
         for output in outputs:
-            hide = self._guard_hides.get(output.request_id)
+            _, hide = self._guard_hides.get(output.request_id, (None, None))
             if hide is not None:
                 hide(output)
                 if output.finished:
@@ -205,7 +210,8 @@ def has_unfinished_requests(original: Any) -> Any:
     """An answer that waits to be given is not finished either."""
 
     def guarded(self: Any) -> bool:
-        return bool(getattr(self, "_guard_answers", None)) or bool(original(self))
+        unfinished = bool(original(self))  # asked always: in a group, all members ask together
+        return unfinished or bool(getattr(self, "_guard_answers", None))
 
     return guarded
 
@@ -226,8 +232,9 @@ def abort_request(original: Any) -> Any:
         if _frontend(self) is not None:
             gone = set(request_ids)
             self._guard_answers = [a for a in self._guard_answers if a.request_id not in gone]
-            for request_id in gone:
-                self._guard_hides.pop(request_id, None)
+            for request_id, (identity, _) in list(self._guard_hides.items()):
+                if gone & {request_id, identity}:  # callers abort by either name
+                    del self._guard_hides[request_id]
         return original(self, request_ids, *args, **kwargs)
 
     return guarded
@@ -268,8 +275,8 @@ def beam_search_async(original: Any) -> Any:
             stream = original(self, prompt, request_id, params, lora_request, *args, **kwargs)
         else:
             admitted = frontend.admit(prompt, compat.no_params(params), lora_request)
-            outcome = await frontend.ajudged(request_id, admitted)
-            if outcome is not None and outcome.decision.enforced:
+            settled = await frontend.ajudged(request_id, admitted)
+            if settled.output is not None or settled.hide is not None:
                 stream = compat.plain_instead_of_beams(
                     self.engine_client, prompt, request_id, params, lora_request
                 )

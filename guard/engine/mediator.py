@@ -23,11 +23,24 @@ class Outcome:
         decision: What was decided.
         edited: The request with its edits; None when the model is not asked, or asked as it was.
         answer: The finished answer, when the model is not asked.
+        steered: What steers the answer is flagged by itself: no edit of the prompt can help.
     """
 
     decision: Decision
     edited: Request | None = None
     answer: Answer | None = None
+    steered: bool = False
+
+
+@dataclass
+class Progress:
+    """How far a judgement has come, for whoever has to give it up.
+
+    Attributes:
+        enforced: It is decided already that the unguarded model must not answer.
+    """
+
+    enforced: bool = False
 
 
 class Mediator:
@@ -65,12 +78,25 @@ class Mediator:
         view = self.markers.view(self._decode(token_ids))
         return view.plus("steering", texts) if texts else view
 
-    def judge(self, token_ids: Sequence[int], texts: Sequence[str] = ()) -> Outcome:
-        """Decides about a prompt and applies what was decided."""
+    def judge(
+        self,
+        token_ids: Sequence[int],
+        texts: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> Outcome:
+        """Decides about a prompt and applies what was decided.
+
+        Args:
+            token_ids: The prompt.
+            texts: What else steers the answer.
+            progress: Is told how far the judgement has come.
+        """
         view = self.view(token_ids, texts)
         decision = self.guard.decide(view)
         if not decision.enforced:
             return Outcome(decision)
+        if progress is not None:
+            progress.enforced = True
         request = Request(
             tuple(token_ids), view, self._offsets(token_ids, view), self._seed(token_ids)
         )
@@ -79,6 +105,10 @@ class Mediator:
             if isinstance(edited, Answer):
                 return Outcome(decision, answer=edited)
             request = edited
+        if texts:
+            alone = View.of_pieces([("steering", text) for text in (*texts, " ".join(texts))])
+            if self.guard.decide(alone).enforced:
+                return Outcome(decision, steered=True)
         return Outcome(decision, edited=request)
 
     def self_test(self) -> None:
@@ -125,6 +155,8 @@ class Mediator:
         if backend is None:
             return everywhere  # a tokenizer that cannot say: every token counts as evidence
         stream, offsets, at, waiting = DecodeStream(skip_special_tokens=False), [], 0, 0
+        if "\ufffd" in prompt:  # bytes that are no text: where tokens stand cannot be told
+            return everywhere
         for token in token_ids:
             piece = stream.step(backend, int(token))
             if piece is None:  # part of a character: it stands where the whole one will

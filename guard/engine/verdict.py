@@ -5,6 +5,7 @@ process takes no request without. The seal covers the prompt as it is after all 
 cannot be moved to another prompt.
 """
 
+import contextvars
 import hashlib
 import hmac
 import json
@@ -15,12 +16,14 @@ from typing import Any
 
 FIELD = "guard_verdict"  # where a seal travels in a request's extra arguments
 PROBE = "guard_probe"
+# Set by the gate for the requests of a prover, while the gate is shut: probes work nowhere else.
+probing: contextvars.ContextVar[bool] = contextvars.ContextVar("probing", default=False)
 PREFIX = "guard"  # every extra argument of this prefix is ours; a client's are dropped
 
 
 def prompt_digest(
     token_ids: Sequence[int] | None,
-    embeddings: bytes | None,
+    embeddings: bytes | memoryview | None,
     mask: Sequence[bool] | None,
     salt: str | None,
     adapter: str | None,
@@ -43,7 +46,8 @@ def prompt_digest(
         (b"adapter", None if adapter is None else adapter.encode("utf-8", "surrogatepass")),
     ):
         length = -1 if value is None else len(value)
-        digest.update(name + length.to_bytes(8, "little", signed=True) + (value or b""))
+        digest.update(name + length.to_bytes(8, "little", signed=True))
+        digest.update(value or b"")
     return digest.digest()
 
 

@@ -25,10 +25,14 @@ class Worker:
         timeout: Seconds that a judgement may take, waiting included.
         threads: How many run at once.
         most_stuck: How many threads may hang before judging ends.
+        most_waiting: How many jobs may wait; one more is refused at once.
     """
 
-    def __init__(self, timeout: float, threads: int = 2, most_stuck: int = 8) -> None:
+    def __init__(
+        self, timeout: float, threads: int = 2, most_stuck: int = 8, most_waiting: int = 4096
+    ) -> None:
         self.timeout = timeout
+        self.most_waiting = most_waiting
         self.most_stuck = most_stuck
         self.stuck = 0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -56,7 +60,11 @@ class Worker:
         """
         future = self._submit(job)
         waiter = asyncio.wrap_future(future)
-        done, _ = await asyncio.wait({waiter}, timeout=self.timeout)
+        try:
+            done, _ = await asyncio.wait({waiter}, timeout=self.timeout)
+        except asyncio.CancelledError:  # the client went away: others need not wait behind it
+            future.cancel()
+            raise
         if not done:
             waiter.add_done_callback(_ignore)
             raise self._give_up(future)
@@ -65,6 +73,8 @@ class Worker:
     def _submit(self, job: Callable[[], T]) -> "concurrent.futures.Future[T]":
         if self.stuck >= self.most_stuck:
             raise DetectionError(f"judging has ended: {self.stuck} detector threads hang")
+        if self._jobs.qsize() >= self.most_waiting:
+            raise DetectionError(f"{self.most_waiting} requests wait to be judged already")
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._jobs.put((future, job))
         return future

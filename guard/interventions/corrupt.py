@@ -5,6 +5,7 @@ model sees them (ECO, arXiv 2406.07933, section 3.3). Only prompt tokens are tou
 the template's own and never an answer's.
 """
 
+import bisect
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -14,10 +15,11 @@ from pydantic_core import PydanticCustomError
 
 from guard.decision import Finding
 from guard.detectors.base import Examples
-from guard.errors import DetectionError
+from guard.errors import InterventionError
 from guard.interventions.base import Intervention, Request, Rows, ServedModel
 from guard.matching import PhraseMatcher
 from guard.names import distinctive, variants
+from guard.normalize import letters
 from guard.options import Strict
 
 Method = Literal[
@@ -91,7 +93,7 @@ class Corrupt(Intervention):
         positions = self._entities_in(request) if self.options.tokens == "entities" else []
         positions = positions or self._all_of(request, finding)
         if not positions:
-            raise DetectionError("a flagged prompt holds nothing that could be corrupted")
+            raise InterventionError("a flagged prompt holds nothing that could be corrupted")
         # What another target corrupted already stays as it is: twice flipped would be restored.
         positions = [p for p in positions if p not in request.embeddings]
         if not positions:
@@ -112,7 +114,7 @@ class Corrupt(Intervention):
         return _tokens(request, spans)
 
     def _all_of(self, request: Request, finding: Finding) -> list[int]:
-        """All that was said, but the last token.
+        """All that was said, but a last token that is no word (a question mark, as a rule).
 
         Not the flagged stretch alone: "and when was he born?" leans on turns that flag nothing.
         A system text is left alone unless the evidence is in it.
@@ -124,7 +126,11 @@ class Corrupt(Intervention):
             if part.role != "system" or (part.start < high and low < part.end)
         ]
         positions = _tokens(request, spans)
-        return positions[:-1] or positions
+        if len(positions) > 1:
+            start, end = request.offsets[positions[-1]]
+            if not letters(request.view.text[start:end]):
+                positions.pop()
+        return positions
 
 
 def corrupt(rows: Rows, options: CorruptOptions, random: np.random.Generator) -> Rows:
@@ -150,9 +156,16 @@ def corrupt(rows: Rows, options: CorruptOptions, random: np.random.Generator) ->
 
 def _tokens(request: Request, spans: list[tuple[int, int]]) -> list[int]:
     """Positions of the tokens that overlap any of the spans."""
-    wanted = sorted((low, high) for low, high in spans if low < high)
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(span for span in spans if span[0] < span[1]):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(high, merged[-1][1])
+        else:
+            merged.append((low, high))
+    ends = [high for _, high in merged]
     positions = []
     for position, (start, end) in enumerate(request.offsets):
-        if any(start < high and low < end for low, high in wanted):
+        found = bisect.bisect_right(ends, start)  # first span that ends behind its start
+        if found < len(merged) and merged[found][0] < end:
             positions.append(position)
     return positions

@@ -16,10 +16,14 @@ GATE = "guard.server.gate.ReadyGate"
 def main() -> None:
     """Runs vLLM's server with the gate before it."""
     from guard.engine import compat, plugin
+    from guard.errors import EngineError
 
     plugin.register()  # before the flags are read: refuse an unknown vLLM at once
 
     def ready(args: Any) -> None:
+        for flag in ("grpc", "headless", "data_parallel_multi_port_external_lb"):
+            if getattr(args, flag, False):
+                raise EngineError(f"--{flag.replace('_', '-')} cannot be proved from outside yet")
         args.middleware = [*args.middleware, GATE]
         report = {
             "host": args.host,
@@ -29,12 +33,15 @@ def main() -> None:
             "root_path": args.root_path or "",
             "keys": [key for key in (args.api_key or [os.environ.get("VLLM_API_KEY")]) if key],
             "model": (args.served_model_name or [args.model_tag or args.model])[0],
-            "processes": args.api_server_count or args.data_parallel_size or 1,
+            "processes": compat.front_ends(args),
         }
         with open(int(os.environ.pop(REPORT)), "w", encoding="utf-8") as pipe:
             json.dump(report, pipe)
 
-    compat.run_server(sys.argv[1:], ready)
+    try:
+        compat.run_server(sys.argv[1:], ready)
+    except EngineError as error:
+        sys.exit(f"guard: {error}")
 
 
 if __name__ == "__main__":

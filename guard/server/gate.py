@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from guard.engine.settings import start_key
-from guard.engine.verdict import Seals
+from guard.engine.verdict import Seals, probing
 
 PROBE_HEADER = b"x-guard-probe"
 OPEN_HEADER = b"x-guard-open"
@@ -42,6 +42,7 @@ class ReadyGate:
             self.open = True
             await _respond(send, 200, {"process": os.getpid()})
         elif self._accepts(headers.get(PROBE_HEADER), "gate"):
+            probing.set(True)
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1013})

@@ -80,6 +80,8 @@ def _environment(bundle: Path, version: str, key: str) -> dict[str, str]:
     }
     if environment.get("VLLM_USE_RUST_FRONTEND", "0").lower() not in ("", "0", "false"):
         raise EngineError("VLLM_USE_RUST_FRONTEND leaves the guard out; unset it")
+    if environment.get("VLLM_SERVER_DEV_MODE", "0").lower() not in ("", "0", "false"):
+        raise EngineError("VLLM_SERVER_DEV_MODE lets clients change the model; unset it")
     plugins = environment.get("VLLM_PLUGINS")
     if plugins is not None and "guard" not in plugins.split(","):
         environment["VLLM_PLUGINS"] = ",".join([*filter(None, plugins.split(",")), "guard"])

@@ -1,5 +1,6 @@
 """Real servers for the tests: started as a user starts them, ended whatever happens."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,7 +14,8 @@ from pathlib import Path
 import httpx
 
 # float32: what a batch holds besides a request changes the last bits of a smaller type.
-# The smallest blocks the CPU takes: with the CPU's default of 128 tokens, short prompts never meet the prefix cache.
+# The smallest blocks that the CPU takes: with its default of 128 tokens, short prompts never meet
+# the prefix cache.
 ENGINE_FLAGS = [
     *["--enforce-eager", "--dtype", "float32", "--max-model-len", "2048", "--block-size", "32"],
     *["--enable-prompt-tokens-details", "--enable-scale-out"],
@@ -44,10 +46,8 @@ class Server:
                     self.process.wait(patience)
                 except subprocess.TimeoutExpired:
                     continue
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def free_port() -> int:
@@ -69,7 +69,9 @@ def environment(**changes: str | None) -> dict[str, str]:
     return base
 
 
-def launch(command: Sequence[str], log: Path, port: int, **env: str | None) -> Server:
+def launch(
+    command: Sequence[str], log: Path, port: int, pass_fds: Sequence[int] = (), **env: str | None
+) -> Server:
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", *command, "--port", str(port), "--host", "127.0.0.1"],
@@ -77,6 +79,7 @@ def launch(command: Sequence[str], log: Path, port: int, **env: str | None) -> S
             stderr=subprocess.STDOUT,
             env=environment(**env),
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     return Server(process, f"http://127.0.0.1:{port}", log)
 

@@ -1,14 +1,26 @@
 """What must not start: the server ends with one clear line, and never answers."""
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from guard.bundle import MANIFEST, Bundle, load_bundle, write_bundle
 from guard.models import resolve
-from tests.engine.servers import environment, free_port, launch, plain, serve, wait_exit
+from tests.engine.servers import (
+    ENGINE_FLAGS,
+    Server,
+    environment,
+    free_port,
+    launch,
+    plain,
+    serve,
+    wait_exit,
+)
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -17,7 +29,8 @@ BREAK_THE_CORE = '''
 import multiprocessing
 import sys
 
-if multiprocessing.parent_process() is not None or "from multiprocessing" in " ".join(sys.orig_argv):
+spawned = "from multiprocessing" in " ".join(sys.orig_argv)
+if spawned or multiprocessing.parent_process() is not None:
     class Broken:
         def find_spec(self, name, path=None, target=None):
             if name == "guard.engine.plugin":
@@ -102,22 +115,14 @@ def test_the_server_answers_nothing_before_it_is_proved(
     live_bundle: Bundle, tmp_path: Path
 ) -> None:
     """The server's own process, without the parent that would prove it."""
-    import os
-    import time
-
-    import httpx
-
     reading, writing = os.pipe()
-    port = free_port()
-    env = {
-        "GUARD_BUNDLE": str(live_bundle.path),
-        "GUARD_REPORT_FD": "1",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-    }
-    os.close(reading), os.close(writing)
-    command = ["guard.server.child", resolve("builtin:smollm2"), "--enforce-eager"]
-    server = launch([*command, "--max-model-len", "512"], tmp_path / "log", port, **env)
+    env = {"GUARD_BUNDLE": str(live_bundle.path), "GUARD_REPORT_FD": str(writing)}
+    command = ["guard.server.child", resolve("builtin:smollm2"), *ENGINE_FLAGS]
+    server = launch(command, tmp_path / "log", free_port(), pass_fds=(writing,), **env)
+    os.close(writing)
     try:
+        with os.fdopen(reading) as pipe:
+            assert json.loads(pipe.read())["host"] == "127.0.0.1"
         deadline = time.monotonic() + 180
         response = None
         while response is None and time.monotonic() < deadline:
@@ -142,10 +147,7 @@ def test_the_bundle_on_disk_is_the_one_that_was_pinned(live_bundle: Bundle, tmp_
     assert f"is version {load_bundle(live_bundle.path).version}, not {'0' * 16}" in server.text()
 
 
-def test_inert_with_one_warning_line(control: object) -> None:
-    from tests.engine.servers import Server
-
-    assert isinstance(control, Server)
+def test_inert_with_one_warning_line(control: Server) -> None:
     lines = [line for line in control.text().splitlines() if "guard:" in line]
     assert len(lines) == 1 and "installed but not configured" in lines[0]
 
