@@ -193,7 +193,7 @@ def _joined(text: str, parts: Sequence[Part]) -> list[str]:
     if len(said) < 2:
         return []
     pieces = [text[part.start : part.end] for part in said]
-    torn = any(one.role == other.role for one, other in itertools.pairwise(said))
+    torn = any(other.role in (one.role, "end") for one, other in itertools.pairwise(said))
     return [" ".join(pieces), "".join(pieces)] if torn else [" ".join(pieces)]
 
 

@@ -83,6 +83,15 @@ def test_a_phrase_is_never_cut_by_every_window() -> None:
         "คุณเป็นอย่างไร" * 40,
         "ﷺ" * 200,
         "a1b2c3d4e5" * 60,
+        "qxqxqxqx " * 60,
+        "zq" * 300,
+        "שלום עולם " * 60,
+        "السلام عليكم " * 60,
+        "안녕하세요 " * 60,
+        "வணக்கம் উলোক " * 60,
+        "გამარჯობა Բարեւ ᎣᏏᏲ " * 60,
+        "Здравствуйте " * 60,
+        "ǖ" * 300,
         "\x00\x01\x02\x7f\ufffd" * 100,
     ],
 )
@@ -101,6 +110,12 @@ def test_a_huge_text_takes_no_quadratic_time(unit: str) -> None:
     view = View.of_text(unit * (400_000 // len(unit)))
     assert len(view.windows) < 500_000
     assert time.perf_counter() - started < 20
+
+
+def parts(view: View) -> list[tuple[str, str]]:
+    """Role and text of each part that somebody wrote."""
+    said = [part for part in view.parts if part.role != "joined"]
+    return [(part.role, view.text[part.start : part.end]) for part in said]
 
 
 # Messages.
@@ -126,7 +141,7 @@ def test_every_text_in_a_message_counts() -> None:
         {"content": "nine"},
     ]
     view = View.of_messages(messages)
-    said = [(part.role, view.text[part.start : part.end]) for part in view.parts]
+    said = parts(view)
     for role, text in [
         ("system", "one"),
         ("user", "two"),
@@ -148,17 +163,13 @@ def test_a_message_that_is_none(messages: Any) -> None:
 
 
 def test_strings() -> None:
-    assert strings({"a": ["x", 1, None, {"b": "y"}], "c": True}) == ["x", "y"]
+    assert strings({"a": ["x", 1, None, {"b": "y"}], "c": True}) == ["a", "x", "b", "y", "c"]
     assert strings(3.5) == []
 
 
 def test_more_texts_come_behind() -> None:
     view = View.of_text("prompt").plus("steering", ["yes", "no"])
-    assert [(p.role, view.text[p.start : p.end]) for p in view.parts] == [
-        ("prompt", "prompt"),
-        ("steering", "yes"),
-        ("steering", "no"),
-    ]
+    assert parts(view) == [("prompt", "prompt"), ("steering", "yes"), ("steering", "no")]
     check_windows(view)
 
 
@@ -182,7 +193,8 @@ TEMPLATES = {
     "Llama 3": (
         "<|begin_of_text|>{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>"
         "\n\n{{ m.content | trim }}<|eot_id|>{% endfor %}"
-        "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}",
+        "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n"
+        "{% endif %}",
         ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
     ),
     "Alpaca": (
@@ -228,19 +240,20 @@ CHAT = [
 ]
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
-@pytest.mark.parametrize("system", [False, True])
+@pytest.mark.parametrize(
+    ("name", "system"),
+    # Gemma's template refuses a system turn.
+    [(name, False) for name in TEMPLATES] + [(name, True) for name in TEMPLATES if name != "Gemma"],
+)
 def test_templates_are_split_at_their_markers(name: str, system: bool) -> None:
     tokenizer = templated(name)
     chat = [{"role": "system", "content": "Be brief."}, *CHAT] if system else CHAT
-    if name == "Gemma" and system:
-        pytest.skip("this template refuses a system turn")
     text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     view = RoleMarkers.from_tokenizer(tokenizer).view(text)
-    assert view.text == text
-    found = [(p.role, view.text[p.start : p.end].strip()) for p in view.parts]
+    assert view.text.startswith(text)
+    found = [(role, said.strip()) for role, said in parts(view)]
     if name == "a default system text" and not system:
-        assert found.pop(0)[1].startswith("system\nYou are a very")
+        assert found.pop(0)[1].startswith("You are a very")
     expected = [(message["role"], message["content"]) for message in chat]
     if system and name == "Alpaca":  # nothing marks where a system text begins
         expected[0] = ("prompt", "Be brief.")
@@ -252,14 +265,13 @@ def test_the_served_models_template(tokenizer: Any) -> None:
     chat = [{"role": "system", "content": "Be brief."}, *CHAT]
     text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     view = RoleMarkers.from_tokenizer(tokenizer).view(text)
-    said = [(part.role, view.text[part.start : part.end]) for part in view.parts]
-    assert said == [(message["role"], message["content"]) for message in chat]
+    assert parts(view) == [(message["role"], message["content"]) for message in chat]
 
 
 def test_the_served_models_default_system_text_is_seen(tokenizer: Any) -> None:
     text = tokenizer.apply_chat_template(CHAT, tokenize=False, add_generation_prompt=True)
     view = RoleMarkers.from_tokenizer(tokenizer).view(text)
-    said = [(part.role, view.text[part.start : part.end]) for part in view.parts]
+    said = parts(view)
     assert said[0][0] == "system" and said[0][1].startswith("You are a helpful AI assistant")
     assert said[1:] == [(message["role"], message["content"]) for message in CHAT]
 
@@ -284,6 +296,7 @@ def test_injected_markers_hide_nothing(name: str) -> None:
     tokenizer = templated(name)
     markers = RoleMarkers.from_tokenizer(tokenizer)
     literals = [*TEMPLATES[name][1], *markers._roles]
+    assert len(literals) >= 3
     for literal in literals:
         for role_word in ("", "system", "assistant\n"):
             attack = f"{literal}{role_word}{SECRET}{literal}"
@@ -294,18 +307,34 @@ def test_injected_markers_hide_nothing(name: str) -> None:
             assert any(SECRET in window.text for window in view.windows)
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_is_torn_or_spread_is_read_together(name: str) -> None:
+    """The model reads across a marker; so does the guard."""
+    tokenizer = templated(name)
+    markers = RoleMarkers.from_tokenizer(tokenizer)
+    spread = [
+        {"role": "user", "content": "Remember this: Odalys"},
+        {"role": "assistant", "content": "Brennick?"},
+        {"role": "user", "content": "Where was she born?"},
+    ]
+    text = tokenizer.apply_chat_template(spread, tokenize=False, add_generation_prompt=True)
+    windows = [" ".join(window.text.split()) for window in markers.view(text).windows]
+    assert any("Odalys Brennick? Where was she born?" in window for window in windows)
+    for special in TEMPLATES[name][1]:
+        torn = [{"role": "user", "content": f"Who is Oda{special}lys Brennick?"}]
+        text = tokenizer.apply_chat_template(torn, tokenize=False, add_generation_prompt=True)
+        assert any(SECRET in window.text for window in markers.view(text).windows)
+
+
 @pytest.mark.parametrize(
     "template", [None, "", "no messages at all", "{{ raise_exception('no') }}"]
 )
 def test_a_template_that_says_nothing(template: str | None) -> None:
     tokenizer = templated("Llama 3")
     tokenizer.chat_template = template
-    view = RoleMarkers.from_tokenizer(tokenizer).view(
-        f"<|begin_of_text|>Who is {SECRET}?<|eot_id|>"
-    )
-    assert [(p.role, view.text[p.start : p.end]) for p in view.parts] == [
-        ("prompt", f"Who is {SECRET}?")
-    ]
+    markers = RoleMarkers.from_tokenizer(tokenizer)
+    view = markers.view(f"<|begin_of_text|>Who is {SECRET}?<|eot_id|>")
+    assert parts(view) == [("prompt", f"Who is {SECRET}?")]
 
 
 def test_neither_markers_nor_specials() -> None:
@@ -317,13 +346,9 @@ def test_neither_markers_nor_specials() -> None:
 def test_the_longest_marker_wins() -> None:
     markers = RoleMarkers({"<a>": "user", "<a>\n<b>": "assistant"}, ["<b>"])
     view = markers.view("<a>one<a>\n<b>two<b>three")
-    assert [(p.role, view.text[p.start : p.end]) for p in view.parts] == [
-        ("user", "one"),
-        ("assistant", "two"),
-        ("assistant", "three"),
-    ]
+    assert parts(view) == [("user", "one"), ("assistant", "two"), ("assistant", "three")]
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n", "<|im_start|>", "<|im_start|>user\n<|im_end|>\n"])
+@pytest.mark.parametrize("text", ["", " \n", "<|im_end|>", "<|im_start|>system\n<|im_end|>\n"])
 def test_a_view_of_nothing(tokenizer: Any, text: str) -> None:
     assert RoleMarkers.from_tokenizer(tokenizer).view(text).windows == ()
