@@ -94,8 +94,11 @@ def demo(output: str | None) -> int:
     try:
         bundle = compiled(show.line)
         with running(resolve(MODEL), bundle.path, folder) as servers:
-            show.wait(servers)
-            answers = [show.ask(server, questions) for server in servers]
+            try:
+                show.wait(servers)
+                answers = [show.ask(server, questions) for server in servers]
+            finally:
+                show.line("stopping both servers")
     except ServerFailed:
         keep = True  # for its logs
         raise

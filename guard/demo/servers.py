@@ -4,16 +4,18 @@ Run as a module, it is the first of the two: vLLM's own server, in this process.
 """
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 
 from guard.engine import settings
 from guard.errors import GuardError
@@ -28,6 +30,8 @@ FLAGS = (
     "--max-model-len=2048",
     f"--kv-cache-memory-bytes={2**30}",
 )
+LAST = 12  # lines of a log that are shown
+_CAUSE = re.compile(r"(\(.*\] )?\w*(Error|Exception): ")
 
 
 class ServerFailed(GuardError):
@@ -78,29 +82,52 @@ class Server:
 
     def failure(self, what: str) -> ServerFailed:
         """An error that shows the end of the log."""
-        lines = self.log.read_text(errors="replace").rstrip().splitlines()[-20:]
-        return ServerFailed("\n".join([f"the {self.name} server {what}; {self.log} ends:", *lines]))
+        lines = self.log.read_text(errors="replace").rstrip().splitlines()
+        # The cause stands far above the end, once in the trace of each process.
+        causes = dict.fromkeys(line for line in lines[:-LAST] if _CAUSE.match(line))
+        shown = [*list(causes)[:2], "…", *lines[-LAST:]] if causes else lines[-LAST:]
+        return ServerFailed("\n".join([f"the {self.name} server {what}; {self.log}:", *shown]))
+
+    def terminate(self) -> None:
+        """Asks it to end."""
+        if self._process.poll() is None:
+            self._process.terminate()
 
     def stop(self) -> None:
         """Ends it and all that it started; safe to call again."""
-        # The guarded one ends what it started by itself, if it is given the time.
-        for number, patience in ((signal.SIGTERM, 30), (signal.SIGKILL, 10)):
-            try:
-                os.killpg(self._process.pid, number)
-            except ProcessLookupError:
-                break
-            deadline = time.monotonic() + patience
-            while self._group_lives() and time.monotonic() < deadline:
-                time.sleep(0.05)
-        self._process.wait()
+        groups = self._groups()
+        self.terminate()
+        # vLLM passes over a signal that comes while it starts, so that is not worth waiting for.
+        self._wait(groups, 5 if self.seconds is None else 25)
+        for group in groups | self._groups():
+            _signal(group, signal.SIGKILL)
+        self._wait(groups, 10)
 
-    def _group_lives(self) -> bool:
-        self._process.poll()  # a child that has ended stays in its group until it is waited for
-        try:
-            os.killpg(self._process.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
+    def _groups(self) -> set[int]:
+        """The process groups that it and its descendants are in; all are its own."""
+        groups = {self._process.pid}
+        with suppress(psutil.Error):
+            for process in psutil.Process(self._process.pid).children(recursive=True):
+                with suppress(ProcessLookupError):
+                    groups.add(os.getpgid(process.pid))
+        return groups
+
+    def _wait(self, groups: set[int], patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            self._process.poll()  # what has ended stays in its group until it is waited for
+            if not any(_signal(group, 0) for group in groups):
+                return
+            time.sleep(0.05)
+
+
+def _signal(group: int, number: int) -> bool:
+    """Signals a process group; whether it is there."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @contextmanager
@@ -123,6 +150,8 @@ def running(model: str, bundle: Path, folder: Path) -> Iterator[tuple[Server, Se
         yield started[0], started[1]
     finally:
         with _uninterrupted():  # a second Ctrl-C must not leave one of them running
+            for server in started:
+                server.terminate()
             for server in started:
                 server.stop()
 

@@ -1,10 +1,11 @@
-"""Fails loudly when vLLM moves: read `guard/engine/compat.py` before mending it."""
+"""Fails loudly when vLLM moves: read `guard/engine/compat/` before mending it."""
 
 import inspect
 
 import pytest
 
 from guard.engine import compat
+from guard.engine.compat import prompts
 from guard.errors import EngineError
 
 
@@ -57,7 +58,7 @@ def test_every_way_to_ask_for_log_probabilities_is_known() -> None:
     from vllm.sampling_params import SamplingParams
 
     fields = {name for name in SamplingParams.__struct_fields__ if "logprob" in name}
-    assert fields == {name for name in compat._REVEALING if "logprob" in name}
+    assert fields == {name for name in prompts.REVEALING if "logprob" in name}
 
 
 def test_the_forms_of_output_are_those_that_are_built() -> None:

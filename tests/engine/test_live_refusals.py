@@ -108,7 +108,7 @@ def test_a_plugin_that_is_not_live_in_the_engine_process(
     (tmp_path / "sitecustomize.py").write_text(BREAK_THE_CORE)
     server = serve(live_bundle.path, tmp_path / "log", PYTHONPATH=str(tmp_path))
     assert wait_exit(server) == 2
-    assert "the engine process takes requests that were not judged" in server.text()
+    assert "The engine process is not guarded." in server.text()
 
 
 def test_the_server_answers_nothing_before_it_is_proved(

@@ -71,7 +71,11 @@ def main(kind: str, folder: Path) -> None:
         edits = {position: rows[position] for position in positions}
         mixed = run(compat.mixed_prompt(llm.llm_engine, tokens, edits, "salt"))
         assert mixed[0] == plain[0], (kind, list(positions), mixed, plain)
-        assert all(abs(a - b) < 1e-3 for a, b in zip(mixed[1], plain[1], strict=True)), (kind, mixed, plain)
+        assert all(abs(a - b) < 1e-3 for a, b in zip(mixed[1], plain[1], strict=True)), (
+            kind,
+            mixed,
+            plain,
+        )
     other = run(compat.mixed_prompt(llm.llm_engine, tokens, {5: rows[5] * 0}, "salt"))
     assert other != plain, "an edited embedding must make a difference"
     print("FAITHFUL")

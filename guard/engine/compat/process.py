@@ -1,0 +1,144 @@
+"""How vLLM is started, and what only a running engine can prove."""
+
+import copy
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from guard.errors import EngineError
+
+
+async def unsealed_is_refused(engine: Any, token_ids: Sequence[int]) -> bool:
+    """Sends a request without a seal past the front end; whether the engine process refuses it."""
+    from vllm.sampling_params import SamplingParams
+    from vllm.v1.engine.output_processor import RequestOutputCollector
+
+    request = _unsealed(engine, token_ids, await engine.get_supported_tasks())
+    queue = RequestOutputCollector(SamplingParams().output_kind, request.request_id)
+    engine._run_output_handler()
+    await engine._add_request(request, None, None, 0, queue)
+    while True:
+        output = await queue.get()
+        if output.finished:
+            return bool(output.outputs[0].finish_reason == "error")
+
+
+def unsealed_is_refused_sync(engine: Any, token_ids: Sequence[int]) -> bool:
+    """The same for a synchronous engine."""
+    request = _unsealed(engine, token_ids, engine.get_supported_tasks())
+    engine.output_processor.add_request(request, None, None, 0)
+    try:
+        engine.engine_core.add_request(request)
+    except EngineError:  # an engine in this process refuses at once
+        engine.output_processor.abort_requests([request.request_id], True)
+        return True
+    while engine.output_processor.has_unfinished_requests():
+        for output in engine.step():
+            if output.finished:
+                return bool(output.outputs[0].finish_reason == "error")
+    return False
+
+
+def quiet_self_tests() -> None:
+    """Keeps the engine process from logging the refusal that a self-test provokes as an error."""
+
+    def other(record: logging.LogRecord) -> bool:
+        return _SELF_TEST not in record.getMessage()
+
+    logging.getLogger("vllm.v1.engine.core").addFilter(other)
+
+
+_SELF_TEST = "guard-self-test"
+
+
+def _unsealed(engine: Any, token_ids: Sequence[int], tasks: Any) -> Any:
+    from vllm.sampling_params import SamplingParams
+
+    prompt = {"type": "token", "prompt_token_ids": list(token_ids)}
+    request = engine.input_processor.process_inputs(
+        _SELF_TEST, prompt, SamplingParams(max_tokens=1), supported_tasks=tasks
+    )
+    engine.input_processor.assign_request_id(request)
+    return request
+
+
+async def plain_instead_of_beams(
+    engine: Any, prompt: Any, request_id: str, params: Any, lora_request: Any
+) -> AsyncIterator[Any]:
+    """Answers a flagged prompt without beam search, in the shape that beam search gives."""
+    from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+    greedy = params.temperature < 1e-5
+    sampling = SamplingParams(
+        n=1 if greedy else params.beam_width,
+        temperature=params.temperature,
+        max_tokens=params.max_tokens,
+        ignore_eos=params.ignore_eos,
+        logprobs=1,  # callers of beam search expect some; what they get is a placeholder
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+    async for output in engine.generate(prompt, sampling, request_id, lora_request=lora_request):
+        for index in range(len(output.outputs), params.beam_width):
+            beam = copy.copy(output.outputs[0])
+            beam.index = index
+            output.outputs.append(beam)
+        for beam in output.outputs:
+            beam.cumulative_logprob = 0.0
+        yield output
+
+
+def served_tokenizer(vllm_config: Any) -> Any:
+    """The tokenizer that the engine reads prompts with."""
+    from vllm.tokenizers.registry import cached_tokenizer_from_config
+
+    return cached_tokenizer_from_config(vllm_config.model_config)
+
+
+def inherit_environment(prefix: str) -> None:
+    """Has Ray hand on the environment variables of a prefix to the engine's processes."""
+    name = "VLLM_RAY_EXTRA_ENV_VAR_PREFIXES_TO_COPY"
+    prefixes = [p for p in os.environ.get(name, "").split(",") if p]
+    if prefix not in prefixes:
+        os.environ[name] = ",".join([*prefixes, prefix])
+
+
+def served_folder(vllm_config: Any) -> str:
+    """The folder or id of the served model."""
+    model: str = vllm_config.model_config.model
+    return model
+
+
+def front_ends(args: Any) -> int:
+    """How many API server processes vLLM will start for its parsed arguments."""
+    if args.api_server_count:
+        return int(args.api_server_count)
+    if args.data_parallel_external_lb or args.data_parallel_rank is not None:
+        return 1
+    if args.data_parallel_hybrid_lb or args.data_parallel_start_rank is not None:
+        return int(args.data_parallel_size_local or 1)
+    return int(args.data_parallel_size or 1)
+
+
+def run_server(argv: Sequence[str], ready: Callable[[Any], None]) -> None:
+    """Runs ``vllm serve`` in this process.
+
+    Not through the command: the one of the CPU package cannot start (it asks for the metadata
+    of a package of another name).
+
+    Args:
+        argv: What would follow ``vllm serve``.
+        ready: Is told the parsed arguments before the server starts; may change them.
+    """
+    from vllm.entrypoints.cli.serve import ServeSubcommand
+    from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    cli_env_setup()
+    command = ServeSubcommand()
+    parser = FlexibleArgumentParser(prog="guard", description="vLLM's own server, guarded")
+    command.subparser_init(parser.add_subparsers(required=True, dest="subparser"))
+    args = parser.parse_args(["serve", *argv])
+    command.validate(args)
+    ready(args)
+    command.cmd(args)
