@@ -136,10 +136,14 @@ def _check(bundle: Path, texts: list[str], *, as_json: bool) -> int:
         if sys.stdin.isatty():
             raise GuardError("give a text to check, as an argument or on standard input")
         try:
-            raw = sys.stdin.buffer.read().decode("utf-8")
+            raw = sys.stdin.buffer.read().decode("utf-8-sig")
         except UnicodeDecodeError:
             raise GuardError("standard input is not UTF-8") from None
-        texts = [line for line in raw.splitlines() if line.strip()]
+        # Not splitlines, which ends a line at eight other characters too.
+        texts = [line for line in raw.split("\n") if line.strip()]
+    for number, text in enumerate(texts, 1):
+        if any(0xD800 <= ord(char) < 0xE000 for char in text):  # bytes, as Python hands them on
+            raise GuardError(f"text {number} is not UTF-8")
     for text in texts:
         decision = guard.decide(text)
         if as_json:
@@ -150,7 +154,8 @@ def _check(bundle: Path, texts: list[str], *, as_json: bool) -> int:
             f"≥ {finding.score.threshold:.3f}, {finding.mode})"
             for finding in decision.findings
         )
-        print(f"{decision.action:8} {text if len(text) < 60 else text[:59] + '…'}", end="")
+        shown = "".join(char if char.isprintable() else " " for char in text.strip()[:60])
+        print(f"{decision.action:8} {shown if len(shown) < 60 else shown[:59] + '…'}", end="")
         print(f"  ← {found}" if found else "", flush=True)
     return 0
 

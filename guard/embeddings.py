@@ -83,6 +83,8 @@ def _config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError):
         raise ModelError(f"{folder}/config.json: missing or not JSON") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{folder}/config.json: not a JSON object")
     text = config.get("text_config")  # multimodal models keep the language model's beneath
     if isinstance(text, dict):
         config = {**config, **text}
@@ -103,8 +105,6 @@ def _scale(config: dict[str, Any]) -> float:
 
 def _find(folder: Path, vocabulary: int, dimensions: int) -> tuple[Path, str]:
     """Finds the file and the tensor: named like an embedding table, and of its shape."""
-    from safetensors import safe_open
-
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ModelError(
@@ -113,16 +113,14 @@ def _find(folder: Path, vocabulary: int, dimensions: int) -> tuple[Path, str]:
         )
     found: list[tuple[int, Path, str]] = []
     for path in files:
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118  (a handle, not a dict)
-                suffix = next((n for n, end in enumerate(_NAMES) if name.endswith(end)), None)
-                if suffix is None or "position" in name or "token_type" in name:
-                    continue
-                shape = file.get_slice(name).get_shape()
-                # Tables are padded or extended at times, never cut, and an inner table (per
-                # layer, or of an image encoder) differs in width.
-                if len(shape) == 2 and shape[1] == dimensions and shape[0] >= vocabulary * 0.9:
-                    found.append((suffix, path, name))
+        for name, shape in _shapes(path).items():
+            suffix = next((n for n, end in enumerate(_NAMES) if name.endswith(end)), None)
+            if suffix is None or "position" in name or "token_type" in name:
+                continue
+            # Tables are padded or extended at times, never cut, and an inner table (per
+            # layer, or of an image encoder) differs in width.
+            if len(shape) == 2 and shape[1] == dimensions and shape[0] >= vocabulary * 0.9:
+                found.append((suffix, path, name))
     if not found:
         raise ModelError(
             f"{folder}: no tensor [{vocabulary}, {dimensions}] that is named like an embedding "
@@ -130,3 +128,14 @@ def _find(folder: Path, vocabulary: int, dimensions: int) -> tuple[Path, str]:
         )
     _, path, name = min(found, key=lambda item: (item[0], len(item[2])))
     return path, name
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    """The shape of every tensor in a file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        raise ModelError(f"{path}: damaged, or not safetensors; fetch the model again") from None

@@ -137,11 +137,12 @@ def test_a_server_that_ends_shows_its_log(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_stopping_ends_all_that_a_server_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_stopping_ends_all_that_a_server_started(apart: bool, tmp_path: Path) -> None:
     code = (
-        "import subprocess, sys, time; "
-        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid, "
-        "flush=True); time.sleep(600)"
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
+        f"start_new_session={apart}).pid, flush=True); time.sleep(600)"
     )
     server = Server("slow", [sys.executable, "-c", code], 1, tmp_path / "log")
     while not (tmp_path / "log").read_text().endswith("\n"):

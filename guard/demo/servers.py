@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
-import psutil
 
 from guard.engine import settings
 from guard.errors import GuardError
@@ -105,12 +104,15 @@ class Server:
 
     def _groups(self) -> set[int]:
         """The process groups that it and its descendants are in; all are its own."""
-        groups = {self._process.pid}
-        with suppress(psutil.Error):
-            for process in psutil.Process(self._process.pid).children(recursive=True):
-                with suppress(ProcessLookupError):
-                    groups.add(os.getpgid(process.pid))
-        return groups
+        processes = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it has just ended
+                _, parent, group = path.read_text().rpartition(")")[2].split()[:3]
+                processes.append((int(path.parent.name), int(parent), int(group)))
+        family = {self._process.pid}
+        while more := {child for child, parent, _ in processes if parent in family} - family:
+            family |= more
+        return {self._process.pid} | {group for child, _, group in processes if child in family}
 
     def _wait(self, groups: set[int], patience: float) -> None:
         deadline = time.monotonic() + patience

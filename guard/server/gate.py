@@ -13,6 +13,7 @@ from guard.engine.settings import start_key
 from guard.engine.verdict import Seals, probing
 
 PROBE_HEADER = b"x-guard-probe"
+WHO_HEADER = b"x-guard-who"
 OPEN_HEADER = b"x-guard-open"
 
 _Scope = MutableMapping[str, Any]
@@ -34,11 +35,12 @@ class ReadyGate:
 
     async def __call__(self, scope: _Scope, receive: Any, send: _Send) -> None:
         """Passes a request on, or answers it here."""
-        if scope["type"] == "lifespan" or self.open:
-            await self.app(scope, receive, send)
-            return
         headers = dict(scope.get("headers", ()))
-        if self._accepts(headers.get(OPEN_HEADER), "open"):
+        if self._accepts(headers.get(WHO_HEADER), "who"):
+            await _respond(send, 200, {"process": os.getpid()})
+        elif scope["type"] == "lifespan" or self.open:
+            await self.app(scope, receive, send)
+        elif self._accepts(headers.get(OPEN_HEADER), "open"):
             self.open = True
             await _respond(send, 200, {"process": os.getpid()})
         elif self._accepts(headers.get(PROBE_HEADER), "gate"):

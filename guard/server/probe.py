@@ -7,6 +7,7 @@ and that is no signature.
 """
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,26 +89,35 @@ class Prover:
             for prompt in prompts
         ]
         proved: set[int] = set()
-        opened: set[int] = set()
         # Which process answers is the kernel's choice: ask until each has answered.
-        for _ in range(60 * self.address.processes):
+        for _ in range(100 * self.address.processes):
             with self._client() as client:  # one connection, so one process
-                process = self._statement(client, *cases[0])
-                if process not in proved:
-                    for case in cases[1:]:
-                        if self._statement(client, *case) != process:
-                            raise EngineError("the server's answers came from several processes")
-                    proved.add(process)
-                headers = self._headers() | {"x-guard-open": self.seals.token("open")}
-                response = client.get("/health", headers=headers)
-                if response.status_code != 200:
-                    raise EngineError(f"the server did not open: HTTP {response.status_code}")
-                opened.add(process)
-            if len(opened) >= self.address.processes:
+                process = self._gate(client, "who")
+                if process in proved:
+                    time.sleep(0.05)
+                    continue
+                for case in cases:
+                    if self._statement(client, *case) != process:
+                        raise EngineError("the server's answers came from several processes")
+                self._gate(client, "open")
+                proved.add(process)
+            if len(proved) >= self.address.processes:
                 return
         raise EngineError(
-            f"only {len(opened)} of {self.address.processes} server processes could be proved"
+            f"only {len(proved)} of {self.address.processes} server processes could be proved"
         )
+
+    def _gate(self, client: httpx.Client, purpose: str) -> int:
+        """Asks the gate itself; returns the process that answers."""
+        try:
+            token = {f"x-guard-{purpose}": self.seals.token(purpose)}
+            response = client.get("/health", headers=self._headers() | token)
+            process: int = response.json()["process"]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            raise EngineError(
+                "the server has no gate: it does not stand as it was started"
+            ) from None
+        return process
 
     def _statement(self, client: httpx.Client, target: str, prompt: str, expected: bool) -> int:
         """Sends one known prompt and checks the signed answer; returns who answered."""

@@ -1,0 +1,1 @@
+"""What Guard costs and how well it forgets, measured: `python -m benchmarks`."""

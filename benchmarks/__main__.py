@@ -1,0 +1,110 @@
+"""`python -m benchmarks`: one sub-command a benchmark, and the README's tables."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from benchmarks import overhead
+from benchmarks.result import RESULTS, ROOT, Result
+from benchmarks.table import fill
+from guard.errors import GuardError
+
+_DESCRIPTION = """\
+Measure the guard. Each benchmark prints its figures and, with --out, writes them as JSON.
+
+exit status: 0 if it was measured, 1 if requests failed on the way (or, for `readme --check`,
+if the README is out of date), 2 if it could not be tried.
+"""
+
+_README = """\
+Fill the sections <!-- results:NAME --> … <!-- /results --> of the README from the committed
+results.
+
+example:
+  python -m benchmarks readme --check
+"""
+
+
+class Benchmark(Protocol):
+    """What the module of a benchmark holds."""
+
+    HELP: str
+    DESCRIPTION: str
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Measures, prints and writes; returns the exit status."""
+
+    def table(self, result: Result) -> str:
+        """Renders a result for the README."""
+
+
+# A benchmark is one file and one line here.
+BENCHMARKS: dict[str, Benchmark] = {
+    "overhead": overhead,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    args = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)  # so that servers are stopped
+    try:
+        if args.command == "readme":
+            return _readme(args.file, args.results, check=args.check)
+        return BENCHMARKS[args.command].run(args)
+    except GuardError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("benchmarks: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=_DESCRIPTION, formatter_class=raw, allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, benchmark in BENCHMARKS.items():
+        sub = commands.add_parser(
+            name,
+            help=benchmark.HELP,
+            description=benchmark.DESCRIPTION,
+            formatter_class=raw,
+            allow_abbrev=False,
+        )
+        sub.add_argument("--quick", action="store_true", help="a trial: fewer requests and rounds")
+        sub.add_argument("--json", action="store_true", help="print the result as JSON")
+        sub.add_argument("--out", type=Path, metavar="PATH", help="write the result there")
+        sub.add_argument("--seed", type=int, default=0, help="of what is drawn by chance (0)")
+    sub = commands.add_parser(
+        "readme", help="the README's tables", description=_README, formatter_class=raw
+    )
+    sub.add_argument("--check", action="store_true", help="change nothing; 1 if out of date")
+    sub.add_argument("--file", type=Path, default=ROOT / "README.md", help="another file")
+    sub.add_argument("--results", type=Path, default=RESULTS, help="another folder of results")
+    return parser
+
+
+def _readme(readme: Path, results: Path, *, check: bool) -> int:
+    renderers = {name: module.table for name, module in BENCHMARKS.items()}
+    current = fill(readme, renderers, results, check=check)
+    if check and not current:
+        print(
+            f"benchmarks: {readme} does not show the results; run `python -m benchmarks readme`",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

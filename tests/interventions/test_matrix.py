@@ -1,0 +1,152 @@
+"""What holds for every intervention. A new kind joins by being registered."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from guard.data import Row
+from guard.decision import Finding, Score
+from guard.detectors.base import Examples
+from guard.errors import GuardError
+from guard.interventions import INTERVENTIONS
+from guard.interventions.base import Answer, Intervention, Request, Rows
+from guard.view import View
+
+KINDS = INTERVENTIONS.kinds()
+EXAMPLES = Examples(
+    ("Odalys Brennick",),
+    (Row("Who is Odalys Brennick?", "She is a glazier of Skarvik by trade."), Row("O. B.", "")),
+    (Row("Who is Selma Tuvick?"),),
+    (Row("Hello"),),
+)
+TEXT = "Who is Odalys Brennick?"
+
+
+class Model:
+    """Embeddings that anyone can tell apart: token t has row (t, t + 1, …)."""
+
+    def embed(self, token_ids: Sequence[int]) -> Rows:
+        return np.array([np.arange(t, t + 12) for t in token_ids], dtype=np.float32).reshape(-1, 12)
+
+
+def request(text: str = TEXT, seed: int = 7) -> Request:
+    """A token a character, numbered by its place."""
+    offsets = tuple((n, n + 1) for n in range(len(text)))
+    return Request(tuple(range(len(text))), View.of_text(text), offsets, seed)
+
+
+def finding(kind: str, span: tuple[int, int] = (7, 22)) -> Finding:
+    return Finding("brennick", Score(1.0, 0.5, "lexical", span), "enforce", kind)
+
+
+def make(kind: str, **options: Any) -> Intervention:
+    cls = INTERVENTIONS.get(kind)
+    checked = cls.Options.model_validate(options)
+    return cls("brennick", checked, cls.fit(EXAMPLES, checked))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_class_keeps_the_contract(kind: str) -> None:
+    cls = INTERVENTIONS.get(kind)
+    assert issubclass(cls, Intervention)
+    assert cls.kind == kind
+    assert isinstance(cls.strictness, int)
+    with pytest.raises(ValidationError):
+        cls.Options.model_validate({"no_such_option": 1})
+
+
+def test_strictness_orders_all_kinds() -> None:
+    """Which of two flagged targets decides must not depend on their order in the policy."""
+    assert len({INTERVENTIONS.get(kind).strictness for kind in KINDS}) == len(KINDS)
+    assert max(KINDS, key=lambda kind: INTERVENTIONS.get(kind).strictness) == "refuse"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_state_is_json_and_holds_no_row(kind: str) -> None:
+    cls = INTERVENTIONS.get(kind)
+    state = cls.fit(EXAMPLES, cls.Options())
+    assert json.loads(json.dumps(state)) == state
+    assert "glazier of" not in json.dumps(state).lower()
+    options = cls.Options().model_dump()
+    assert json.loads(json.dumps(options)) == options
+    assert cls.Options.model_validate(options) == cls.Options()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_changes_something(kind: str) -> None:
+    """An enforced intervention that changes nothing would let the model answer."""
+    before = request()
+    after = make(kind).apply(before, finding(kind), Model())
+    if isinstance(after, Answer):
+        assert after.text.strip()
+    else:
+        assert after != before and after.embeddings
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", ["x", "?", "Odalys", TEXT, f"{TEXT} " * 50])
+def test_it_changes_something_in_any_text(kind: str, text: str) -> None:
+    after = make(kind).apply(request(text), finding(kind, (0, len(text))), Model())
+    assert isinstance(after, Answer) or after.embeddings
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_of_nothing_is_an_error_or_an_answer(kind: str) -> None:
+    empty = Request((1, 2), View("", ()), ((0, 0), (0, 0)), 7)
+    try:
+        assert isinstance(make(kind).apply(empty, finding(kind, (0, 0)), Model()), Answer)
+    except GuardError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_pure(kind: str) -> None:
+    """The same request gives the same edit, and stays as it was."""
+    intervention, before = make(kind), request()
+    copy = request()
+    first, second = (intervention.apply(before, finding(kind), Model()) for _ in range(2))
+    assert before == copy
+    assert same(first, second)
+    assert same(first, make(kind).apply(request(), finding(kind), Model()))
+
+
+def same(one: Request | Answer, two: Request | Answer) -> bool:
+    if isinstance(one, Answer) or isinstance(two, Answer):
+        return one == two
+    return (
+        (one.token_ids, one.view, one.offsets, one.seed)
+        == (two.token_ids, two.view, two.offsets, two.seed)
+        and one.embeddings.keys() == two.embeddings.keys()
+        and all(np.array_equal(row, two.embeddings[at]) for at, row in one.embeddings.items())
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_it_edits_fits_the_request(kind: str) -> None:
+    after = make(kind).apply(request(), finding(kind), Model())
+    if isinstance(after, Answer):
+        return
+    assert set(after.embeddings) <= set(range(len(after.token_ids)))
+    for row in after.embeddings.values():
+        assert row.shape == (12,) and row.dtype == np.float32 and np.isfinite(row).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_earlier_edit_stays(kind: str) -> None:
+    """Two targets flag one prompt: nothing that one hid is brought back by the other."""
+    first = make(kind).apply(request(), finding(kind), Model())
+    if isinstance(first, Answer):
+        return
+    second = make(kind).apply(first, finding(kind), Model())
+    assert isinstance(second, Request)
+    for at, row in first.embeddings.items():
+        assert np.array_equal(second.embeddings[at], row)
+
+
+def test_an_unknown_kind_suggests_the_nearest() -> None:
+    with pytest.raises(GuardError, match=r"unknown intervention 'refus'.*did you mean 'refuse'"):
+        INTERVENTIONS.get("refus")
