@@ -39,16 +39,20 @@ class Guard:
                 options = kind.Options.model_validate(record.options)
                 self.interventions[target.id] = kind(target.id, options, record.state)
                 for stage in target.stages:
+                    DETECTORS.get(stage.kind)  # named with its target when it is not installed
                     parts = Parts(
                         stage.data, {name: bundle.arrays[f] for name, f in stage.arrays.items()}
                     )
                     stages.setdefault(stage.kind, {})[target.id] = parts, stage.threshold
             except (GuardError, ValueError, KeyError) as error:
-                raise BundleError(f"{bundle.path}: target {target.id}: {error}") from None
-        self._detectors: list[Detector] = sorted(
-            (DETECTORS.get(kind)(targets, self.encoder) for kind, targets in stages.items()),
-            key=lambda detector: detector.cost,
-        )
+                reason = " ".join(str(error).split())  # pydantic takes several lines
+                raise BundleError(f"{bundle.path}: target {target.id}: {reason}") from None
+        try:
+            detectors = [DETECTORS.get(k)(parts, self.encoder) for k, parts in stages.items()]
+        except (GuardError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise BundleError(f"{bundle.path}: {reason}") from None
+        self._detectors: list[Detector] = sorted(detectors, key=lambda detector: detector.cost)
 
     @classmethod
     def load(cls, path: str | Path) -> "Guard":

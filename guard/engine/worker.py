@@ -110,8 +110,13 @@ class Worker:
                 future.set_result(result)
 
 
+# A job's own time-out or cancellation must not be taken for the worker's, nor can a future carry
+# the end of an iteration.
+_TELLING = (TimeoutError, concurrent.futures.CancelledError, StopIteration, StopAsyncIteration)
+
+
 def _as_exception(error: BaseException) -> Exception:
-    if isinstance(error, Exception):
+    if isinstance(error, Exception) and not isinstance(error, _TELLING):
         return error
     return DetectionError(f"judging was ended by {type(error).__name__}")
 

@@ -4,8 +4,10 @@ It tells its parent where it will listen, as vLLM's own parser understood the fl
 gate before the server.
 """
 
+import ctypes
 import json
 import os
+import signal
 import sys
 from typing import Any
 
@@ -15,6 +17,7 @@ GATE = "guard.server.gate.ReadyGate"
 
 def main() -> None:
     """Runs vLLM's server with the gate before it."""
+    _end_with_parent()
     from guard.engine import compat, plugin
     from guard.errors import EngineError
 
@@ -42,6 +45,13 @@ def main() -> None:
         compat.run_server(sys.argv[1:], ready)
     except EngineError as error:
         sys.exit(f"guard: {error}")
+
+
+def _end_with_parent() -> None:
+    """Asks Linux for a signal when the parent dies, so that a killed parent leaves no server."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 if __name__ == "__main__":

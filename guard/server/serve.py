@@ -51,20 +51,21 @@ def serve(model: str, bundle_path: Path, flags: Sequence[str], report: Report) -
         start_new_session=True,  # so that the whole of vLLM can be ended together
     )
     os.close(writing)
-    _forward_signals(child)
+    _on_signals(_stop)
     try:
         with os.fdopen(reading, encoding="utf-8") as pipe:
             said = pipe.read()
         if not said:  # it ended: vLLM has said why
-            return child.wait() or 1
+            return _status(child.wait()) or 1
         prover = Prover(bundle, bytes.fromhex(key), Address.of(json.loads(said)))
         while not prover.listening():
             if child.poll() is not None:
-                return child.returncode or 1
+                return _status(child.returncode) or 1
             time.sleep(0.25)
         prover.prove_and_open()
         targets = sum(target.mode != "off" for target in bundle.manifest.targets)
         where = prover.address.uds or prover.address.url
+        _on_signals(lambda number, _: child.send_signal(number))  # vLLM ends as it knows best
         report(f"ready: {where} is guarded: {targets} targets, proved live")
         return _status(child.wait())
     finally:
@@ -93,13 +94,14 @@ def _gives(flags: Sequence[str], name: str) -> bool:
     return any(flag.split("=")[0] in (name, underscored) for flag in flags)
 
 
-def _forward_signals(child: "subprocess.Popen[bytes]") -> None:
-    def forward(number: int, _: FrameType | None) -> None:
-        if child.poll() is None:
-            child.send_signal(number)
-
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, forward)
+        signal.signal(number, handler)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    """Ends what is under way; while vLLM starts, it swallows a signal that is handed on to it."""
+    sys.exit(128 + number)
 
 
 def _status(code: int) -> int:
@@ -108,7 +110,8 @@ def _status(code: int) -> int:
 
 
 def _end(child: Any) -> None:
-    """Ends what is left of the child and of all that it started."""
+    """Ends what is left of the child and of all that it started, undisturbed."""
+    _on_signals(lambda number, _: None)
     for number, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
         try:
             os.killpg(child.pid, number)

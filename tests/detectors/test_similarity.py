@@ -281,6 +281,22 @@ def test_a_crowd_hides_nobody() -> None:
     assert scores["lone"].flags
 
 
+def test_a_text_far_from_every_neighbour_is_searched_further() -> None:
+    """A negative cosine to the neighbours adds to a score: a far forget vector may still flag."""
+    query = np.eye(1, 8, dtype=np.float32)
+    crowd, lone = np.zeros((2, 8), dtype=np.float32)[:, None, :]
+    crowd[0, :2] = 0.6, 0.8
+    lone[0, :2] = 0.28, 0.96
+    arrays = {"retain": -query, "background": -query}
+    parts = {
+        "crowd": (Parts({"weight": 0.0}, {"forget": crowd.repeat(500, 0), **arrays}), 1.0),
+        "lone": (Parts({"weight": 1.0}, {"forget": lone, **arrays}), 1.2),
+    }
+    scores = Similarity(parts, Table(query)).score(View.of_text("0"), frozenset(parts))
+    assert scores["lone"].value == pytest.approx(1.28)
+    assert scores["lone"].flags
+
+
 def test_another_target_changes_no_score(
     person: tuple[Parts, float], both: Similarity, encode: Encoder
 ) -> None:
