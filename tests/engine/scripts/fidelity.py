@@ -9,8 +9,14 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3TextConfig, GPT2Config
-from transformers import GraniteConfig, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Gemma3TextConfig,
+    GPT2Config,
+    GraniteConfig,
+    Qwen2Config,
+)
 
 from guard.embeddings import EmbeddingRows
 from guard.engine import compat
