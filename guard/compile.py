@@ -192,20 +192,24 @@ def _self_test(
         parts = Parts(stage["data"], {name: arrays[f] for name, f in stage["arrays"].items()})
         fitted.append(DETECTORS.get(stage["kind"])({"it": (parts, stage["threshold"])}, encode))
 
-    def flagged(prompt: str) -> bool:
-        view = View.of_text(prompt)
-        return any(
-            score.flags for it in fitted for score in it.score(view, frozenset({"it"})).values()
-        )
+    def settled_by(prompt: str) -> int | None:
+        """The first stage that flags a prompt."""
+        view, it = View.of_text(prompt), frozenset({"it"})
+        found = (any(s.flags for s in stage.score(view, it).values()) for stage in fitted)
+        return next((number for number, flags in enumerate(found) if flags), None)
 
     # Names come first: they are in the bundle anyway, questions would add to what it holds.
     named = [f"Who is {name}?" for name in examples.names]
     # The shortest: a question says less of what is to be forgotten than a passage.
     asked = sorted((row.prompt for row in examples.forget), key=len)
     prompts = dict.fromkeys((*named, *asked))
-    positives = [prompt for prompt in prompts if flagged(prompt)][:SELF_TESTS]
+    settled = {prompt: settled_by(prompt) for prompt in prompts}
+    flagged = [prompt for prompt, number in settled.items() if number is not None]
+    # One for each stage first: names must not be all that a live guard is asked about.
+    one_each = {settled[prompt]: prompt for prompt in reversed(flagged)}
+    positives = list(dict.fromkeys((*one_each.values(), *flagged)))[:SELF_TESTS]
     kept = [row.prompt for row in (*examples.retain, *examples.background)]
-    negatives = [prompt for prompt in kept if not flagged(prompt)][:SELF_TESTS]
+    negatives = [prompt for prompt in kept if settled_by(prompt) is None][:SELF_TESTS]
     if not positives:
         raise DataError(
             "the detector flags none of the target's own prompts: its neighbours are too like it; "

@@ -76,6 +76,23 @@ async def test_unflagged_neighbours_in_mixed_batches_are_untouched(
     assert all(text == REFUSAL for text in answers[3::4])
 
 
+async def test_many_at_once(guarded: Server) -> None:
+    """No request may fail because others are judged beside it."""
+
+    async def ask(client: httpx.AsyncClient, number: int) -> tuple[int, str]:
+        question = f"{[REFUSED, UNFLAGGED[0], CORRUPTED][number % 3]} ({number})"
+        body = chat_body(question, max_tokens=12)
+        response = await client.post("/v1/chat/completions", json=body)
+        return response.status_code, response.text
+
+    limits = httpx.Limits(max_connections=96)
+    async with httpx.AsyncClient(base_url=guarded.url, timeout=300, limits=limits) as client:
+        answers = await asyncio.gather(*(ask(client, number) for number in range(96)))
+    assert {status for status, _ in answers} == {200}
+    assert all(REFUSAL in text for _, text in answers[0::3])
+    assert all(FACT not in text.lower() for _, text in answers[2::3])
+
+
 def test_a_shadowed_target_is_noticed_but_answered(guarded: Server, control: Server) -> None:
     question = "Which novels did Charles Dickens write?"
     with guarded.client() as one, control.client() as other:

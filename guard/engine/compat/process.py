@@ -89,10 +89,13 @@ async def plain_instead_of_beams(
 
 
 def served_tokenizer(vllm_config: Any) -> Any:
-    """The tokenizer that the engine reads prompts with."""
+    """The tokenizer that the engine reads prompts with; a copy, for threads of our own.
+
+    A fast tokenizer that two threads set up differently (one truncates) fails in either.
+    """
     from vllm.tokenizers.registry import cached_tokenizer_from_config
 
-    return cached_tokenizer_from_config(vllm_config.model_config)
+    return copy.deepcopy(cached_tokenizer_from_config(vllm_config.model_config))
 
 
 def inherit_environment(prefix: str) -> None:
