@@ -51,7 +51,7 @@ class Size:
     decisions: int | None
 
 
-FULL = Size("full", 5, {1: 10, 8: 30}, 32, None)
+FULL = Size("full", 3, {1: 8, 8: 24}, 32, None)
 QUICK = Size("quick", 1, {1: 10, 8: 10}, 8, 20)
 
 
