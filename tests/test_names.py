@@ -39,6 +39,14 @@ def test_variants_of_three_words() -> None:
     assert "ada" not in found and "byron" not in found
 
 
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("Basil Mahfouz Al-Kuwaiti", "basil al kuwaiti"), ("Vincent Willem van Gogh", "v van gogh")],
+)
+def test_a_particle_stays_with_its_surname(name: str, form: str) -> None:
+    assert variants(name)[form] == 1.0
+
+
 @pytest.mark.parametrize("name", ["Plato", "牛顿", "X", "…Plato!"])
 def test_a_single_word_is_itself(name: str) -> None:
     assert variants(name) == {fold(name).text: 1.0}

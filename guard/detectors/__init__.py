@@ -16,7 +16,11 @@ DETECTORS: "Registry[Detector]" = Registry(
     "guard.detectors",
     {
         "lexical": "guard.detectors.lexical:Lexical",
+        "static": "guard.detectors.static:Static",
         "similarity": "guard.detectors.similarity:Similarity",
+        "classifier": "guard.detectors.classifier:Classifier",
+        "multilingual": "guard.detectors.multilingual:Multilingual",
+        "ood": "guard.detectors.ood:Ood",
         "cascade": "guard.detectors.cascade:Cascade",
     },
 )

@@ -1,10 +1,12 @@
 """The contract of a detector.
 
-Life of a detector kind: at compile time `fit` turns one target's examples into parts (arrays
-and JSON) and calibration scores; the threshold comes from those scores, never from the code.
-At run time one instance holds the parts of all its targets and scores views.
+Life of a detector kind: at compile time `share` makes what all targets have in common (a trained
+encoder, say; most kinds have nothing), then `fit` turns one target's examples into parts (arrays
+and JSON) and calibration scores; thresholds come from those scores, never from the code. At run
+time one instance holds the parts of all its targets and scores views.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from pydantic import Field
 from guard.data import Row
 from guard.decision import Score
 from guard.options import Strict
-from guard.view import View
+from guard.view import View, Window
 
 Vectors = npt.NDArray[np.float32]
 
@@ -26,6 +28,10 @@ class Encode(Protocol):
     """Turns n texts into unit vectors, float32 [n, dimensions]."""
 
     def __call__(self, texts: Sequence[str]) -> Vectors: ...
+
+    @property
+    def folder(self) -> str:
+        """The sentence-transformers folder that it encodes with."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +66,37 @@ class Parts:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted detector of one target.
+    """A fitted detector of one target, and what it makes of the rows that it was fitted with.
+
+    Each list has one score a row, in the order of the examples; each score is held out (made as if
+    that row had not been there); NaN means that the row says nothing of this kind of detector.
 
     Attributes:
         parts: What scoring will need.
-        positives: Scores of forget rows, each held out.
-        neighbours: Scores of retain rows, each held out.
-        background: Scores of everyday prompts, each held out.
+        positives: Scores of the forget rows.
+        neighbours: Scores of the retain rows.
+        background: Scores of the everyday prompts.
     """
 
     parts: Parts
     positives: Sequence[float]
     neighbours: Sequence[float]
     background: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One target's part in a running detector.
+
+    Attributes:
+        parts: What `Detector.fit` returned.
+        threshold: A score that reaches it flags; infinite where this kind only dismisses.
+        floor: A window that scores lower is dismissed from the stages that follow.
+    """
+
+    parts: Parts
+    threshold: float
+    floor: float = -math.inf
 
 
 class DetectOptions(Strict):
@@ -87,22 +111,61 @@ class Detector(ABC):
     Args:
         targets: Target id to its parts and threshold.
         encode: The sentence encoder; asked only when a text is really to be encoded.
+        shared: What `share` returned, where it did.
     """
 
     kind: ClassVar[str]
     Options: ClassVar[type[DetectOptions]] = DetectOptions
     cost: ClassVar[int]  # order among the kinds: the cheap look first
     stages: ClassVar[tuple[str, ...]] = ()  # a composite names the kinds that it stands for
+    flags: ClassVar[bool] = True  # whether it settles that a target is touched
+    dismisses: ClassVar[bool] = False  # whether it settles that one is not
+    midway: ClassVar[bool] = False  # whether what is kept mostly scores nothing; see `calibrate`
 
-    def __init__(self, targets: Mapping[str, tuple[Parts, float]], encode: Encode) -> None:
+    def __init__(
+        self, targets: Mapping[str, Placed], encode: Encode, shared: Parts | None = None
+    ) -> None:
         self.targets = dict(targets)
         self.encode = encode
+        self.shared = shared
+
+    @classmethod
+    def share(cls, examples: Mapping[str, Examples], options: Any, encode: Encode) -> Parts | None:
+        """Makes what all targets have in common; it stays as it is when targets come and go."""
+        return None
 
     @classmethod
     @abstractmethod
-    def fit(cls, examples: Examples, options: Any, encode: Encode) -> Fitted | None:
+    def fit(
+        cls, examples: Examples, options: Any, encode: Encode, shared: Parts | None = None
+    ) -> Fitted | None:
         """Fits one target; None when the target has nothing that this kind could use."""
 
     @abstractmethod
     def score(self, view: View, targets: frozenset[str]) -> dict[str, Score]:
         """Scores a view for the targets asked for; a target left out scored nothing at all."""
+
+
+class Windowed(Detector):
+    """A detector that judges window by window, so that it can dismiss windows from what follows."""
+
+    @abstractmethod
+    def window_scores(
+        self, windows: Sequence[Window], targets: frozenset[str]
+    ) -> list[dict[str, float]]:
+        """For each window, target id to score; a target left out scored nothing at all."""
+
+    def score(self, view: View, targets: frozenset[str]) -> dict[str, Score]:
+        """Returns each target's highest-scoring window."""
+        best: dict[str, tuple[float, Window]] = {}
+        windows = view.windows
+        for window, scores in zip(windows, self.window_scores(windows, targets), strict=True):
+            for target, value in scores.items():
+                if target in targets and (target not in best or value > best[target][0]):
+                    best[target] = value, window
+        return {
+            target: Score(
+                value, self.targets[target].threshold, self.kind, (window.start, window.end)
+            )
+            for target, (value, window) in best.items()
+        }

@@ -1,0 +1,1 @@
+"""The data sets that detection is measured on. A new one is one file."""

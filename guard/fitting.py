@@ -1,0 +1,258 @@
+"""One target, from its rows to its record in a bundle: fitted, calibrated, tried."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from guard.bundle import StageRecord, array_name
+from guard.detectors import DETECTORS
+from guard.detectors.base import DetectOptions, Detector, Encode, Examples, Fitted, Parts
+from guard.detectors.calibration import Calibration, Floor
+from guard.detectors.detection import Detection, placed
+from guard.detectors.heldout import FOREIGN, SIDES, HeldOut
+from guard.errors import DataError, PolicyError
+from guard.interventions import INTERVENTIONS
+from guard.language import foreign
+from guard.policy import DetectChoice, Target
+from guard.view import View
+
+ENOUGH = 20  # rows of a side; with fewer, 10 to 45 % of neighbours were flagged where we measured
+SELF_TESTS = 3  # prompts a target and side: a bundle holds the least it can
+
+Arrays = dict[str, npt.NDArray[Any]]
+Report = Callable[[str], None]
+
+
+def stages_of(choice: DetectChoice) -> list[tuple[type[Detector], DetectOptions, DetectOptions]]:
+    """Returns each stage's detector, its own options, and those of the whole choice."""
+    chosen = DETECTORS.get(choice.kind)
+    options = chosen.Options.model_validate(choice.options)
+    if not chosen.stages:
+        return [(chosen, options, options)]
+    rate = options.max_false_positive_rate
+    kinds = [kind for kind in chosen.stages if getattr(options, kind, True)]
+    detectors = [DETECTORS.get(kind) for kind in kinds]
+    return [(d, d.Options(max_false_positive_rate=rate), options) for d in detectors]
+
+
+def share(
+    targets: Sequence[tuple[Target, Examples]], encode: Encode, held: Mapping[str, Parts]
+) -> dict[str, Parts]:
+    """Makes what all targets of a detector kind have in common, where it is not there yet."""
+    by_kind: dict[str, tuple[type[Detector], DetectOptions, dict[str, Examples]]] = {}
+    for target, examples in targets:
+        for detector, options, _ in stages_of(_settled(target)):
+            _, _, members = by_kind.setdefault(detector.kind, (detector, options, {}))
+            members[target.id] = examples
+    shared = dict(held)
+    for kind, (detector, options, members) in by_kind.items():
+        if kind not in shared:
+            parts = detector.share(members, options, encode)
+            if parts is not None:
+                shared[kind] = parts
+    return shared
+
+
+def fit_target(
+    target: Target,
+    examples: Examples,
+    shared: Mapping[str, Parts],
+    encode: Encode,
+    report: Report,
+) -> tuple[dict[str, Any], Arrays]:
+    """Fits, calibrates and tries one target.
+
+    Returns:
+        Its record in the manifest, and the arrays that go with it, by file name.
+
+    Raises:
+        GuardError: The rows do not do; the message says why and what would.
+    """
+    if target.intervene is None:
+        raise PolicyError("detect and intervene are not settled")
+    stages, detection, arrays = _stages(target, examples, shared, encode, report)
+    kind = INTERVENTIONS.get(target.intervene.kind)
+    options = kind.Options.model_validate(target.intervene.options)
+    positives, negatives = _self_test(stages, arrays, shared, examples, encode)
+    record = {
+        "id": target.id,
+        "mode": target.mode,
+        "stages": [stage.model_dump() for stage in stages],
+        "detection": detection,
+        "intervention": {
+            "kind": target.intervene.kind,
+            "options": options.model_dump(),
+            "state": kind.fit(examples, options),
+        },
+        "positives": positives,
+        "negatives": negatives,
+    }
+    return record, arrays
+
+
+def _stages(
+    target: Target, examples: Examples, shared: Mapping[str, Parts], encode: Encode, report: Report
+) -> tuple[list[StageRecord], dict[str, Any], Arrays]:
+    choice = _settled(target)
+    rows = (examples.forget, examples.retain, examples.background)
+    other_language = np.array([foreign(row.prompt) for row in examples.background], dtype=np.bool_)
+    held_out = HeldOut([len(side) for side in rows], other_language)
+    stages: list[StageRecord] = []
+    arrays: Arrays = {}
+    for detector, options, whole in stages_of(choice):
+        fitted = detector.fit(examples, options, encode, shared.get(detector.kind))
+        if fitted is None:
+            continue
+        if not len(examples.retain):
+            raise DataError(
+                "retain: give a file of neighbours that must keep working; "
+                "the detectors are calibrated on them"
+            )
+        found = sieve = None
+        scores = _scores(fitted)
+        if detector.flags:
+            rate = options.max_false_positive_rate
+            found = held_out.calibrate(scores, rate, detector.midway)
+        if detector.dismisses:
+            sieve = held_out.sieve(
+                scores, getattr(whole, "max_miss_rate", 0.0), getattr(whole, "pass_rate", 0.05)
+            )
+        threshold = None if found is None else found.threshold
+        floor = None if sieve is None else sieve.floor
+        held_out.settle(scores, threshold, floor)
+        kept: Arrays = dict(scores)
+        if sieve is not None:
+            kept[FOREIGN] = other_language
+        stage, stored = _record(detector.kind, found, sieve, fitted.parts, kept)
+        for line in remarks(stage):
+            report(f"  {target.id}: {line}")
+        stages.append(stage)
+        arrays |= stored
+    if not any(stage.threshold is not None for stage in stages):
+        kinds = tuple(detector.kind for detector, _, _ in stages_of(choice))
+        raise DataError(
+            f"detector {choice.kind!r} has nothing to go by: give "
+            f"{'names' if kinds == ('lexical',) else 'a forget file with questions or passages'}"
+        )
+    return stages, held_out.detection(), arrays
+
+
+def _scores(fitted: Fitted) -> dict[str, npt.NDArray[np.float64]]:
+    sides = (fitted.positives, fitted.neighbours, fitted.background)
+    return {name: np.asarray(s, dtype=np.float64) for name, s in zip(SIDES, sides, strict=True)}
+
+
+def _settled(target: Target) -> DetectChoice:
+    if target.detect is None:
+        raise PolicyError("detect and intervene are not settled")
+    return target.detect
+
+
+def _record(
+    kind: str,
+    found: Calibration | None,
+    sieve: Floor | None,
+    parts: Parts,
+    scores: Mapping[str, npt.NDArray[Any]],
+) -> tuple[StageRecord, Arrays]:
+    names = {name: array_name(array) for name, array in parts.arrays.items()}
+    score_names = {side: array_name(array) for side, array in scores.items()}
+    stored = {names[name]: array for name, array in parts.arrays.items()}
+    stored |= {score_names[side]: array for side, array in scores.items()}
+    stage = StageRecord(
+        kind=kind,
+        threshold=None if found is None else found.threshold,
+        floor=None if sieve is None else sieve.floor,
+        calibration=None if found is None else found.to_dict(),
+        sieve=None if sieve is None else asdict(sieve),
+        data=json.loads(json.dumps(parts.data)),
+        arrays=names,
+        scores=score_names,
+    )
+    return stage, stored
+
+
+def remarks(stage: StageRecord) -> list[str]:
+    """Returns what an operator should know about a stage's threshold and floor."""
+    lines = []
+    if (found := stage.calibration) is not None:
+        share = [f"{name} {value:.0%}" for name, value in (
+            ("forget rows", found["detected"]), ("neighbours", found["neighbours_flagged"])
+        ) if value is not None]  # fmt: skip
+        said = ", ".join(share) or "none"
+        lines.append(f"{stage.kind} flags, of the held-out rows: {said}")
+        if stage.kind != "lexical" and min(found["rows"][:2]) < ENOUGH:
+            lines.append(
+                f"warning: {stage.kind}: {found['rows'][0]} forget and {found['rows'][1]} retain "
+                f"rows are few; give {ENOUGH} or more of each, or neighbours will be flagged too"
+            )
+    if (sieve := stage.sieve) is not None:
+        lines.append(
+            f"{stage.kind} dismisses {1 - sieve['passed']:.1%} of everyday prompts and "
+            f"{sieve['missed']:.1%} of the held-out forget rows"
+        )
+    return lines
+
+
+def _self_test(
+    stages: Sequence[StageRecord],
+    arrays: Arrays,
+    shared: Mapping[str, Parts],
+    examples: Examples,
+    encode: Encode,
+) -> tuple[list[str], list[str]]:
+    """Picks the prompts that the live guard must decide as this compilation does.
+
+    Raises:
+        DataError: The detector flags nothing that it should, so it would guard nothing.
+    """
+    it = frozenset({"it"})
+    running = Detection(
+        {kind: {"it": part} for kind, part in placed(stages, arrays).items()}, shared, encode
+    )
+
+    def settled_by(prompt: str) -> str | None:
+        """The stage that flags a prompt."""
+        found = running(View.of_text(prompt), it).values()
+        return next((score.detector for score in found if score.flags), None)
+
+    # Names come first: they are in the bundle anyway, questions would add to what it holds.
+    named = [f"Who is {name}?" for name in examples.names]
+    # The shortest: a question says less of what is to be forgotten than a passage.
+    asked = sorted((row.prompt for row in examples.forget), key=len)
+    settled: dict[str, str] = {}
+    wanted = {stage.kind for stage in stages if stage.threshold is not None}
+    for prompt in dict.fromkeys((*named, *asked[:_TRIED])):
+        by = settled_by(prompt)
+        if by is not None:
+            settled[prompt] = by
+        if len(settled) >= SELF_TESTS and wanted <= set(settled.values()):
+            break
+    # One for each stage first: names must not be all that a live guard is asked about.
+    one_each = {by: prompt for prompt, by in reversed(settled.items())}
+    positives = list(dict.fromkeys((*one_each.values(), *settled)))[:SELF_TESTS]
+    kept = (row.prompt for row in (*examples.retain, *examples.background))
+    negatives: list[str] = []
+    for prompt in kept:
+        if len(negatives) < SELF_TESTS and settled_by(prompt) is None:
+            negatives.append(prompt)
+        if len(negatives) == SELF_TESTS:
+            break
+    if not positives:
+        raise DataError(
+            "the detector flags none of the target's own prompts: its neighbours are too like it; "
+            "give more forget rows, or take out retain rows that are about the target"
+        )
+    if not negatives:
+        raise DataError(
+            "the detector flags every neighbour: the forget set is too like them; "
+            "give more neighbours, or take out forget rows that are not about the target"
+        )
+    return positives, negatives
+
+
+_TRIED = 50  # questions, until each stage has flagged one
