@@ -35,7 +35,7 @@ def train_classifier(
     labels: npt.NDArray[np.int8],
     heads: tuple[Array, Array],
     *,
-    epochs: int = 3,
+    epochs: int = 2,
     rank: int = 8,
     learning_rate: float = 3e-4,
     batch: int = 32,

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.detection_table import table
-from benchmarks.experiment import FULL, QUICK, Experiment
+from benchmarks.experiment import Experiment
 from benchmarks.result import Machine, Result, Row, commit, versions, write
+from benchmarks.size import FULL, QUICK
 from benchmarks.suites.files import VARIABLE, data_folder
 from benchmarks.workers import Workers
 from guard.errors import GuardError

@@ -31,8 +31,8 @@ def table(result: Result) -> str:
 def _systems(result: Result, found: Found, systems: Sequence[str]) -> str:
     if not systems:
         return ""
-    header = ["TOFU forget10", "paraphrases found", "neighbours flagged", "found at 0.1 % FPR",
-              *_NEAR, *_LARGE, "other everyday prompts", "worst evasion", "median time"]  # fmt: skip
+    header = ["TOFU forget10", "paraphrases found", "other authors flagged", "at 0.1 % FPR",
+              *_NEAR, *_LARGE, "other prompts", "worst evasion", "median time"]  # fmt: skip
     rows = []
     for system in systems:
         rows.append(

@@ -13,7 +13,7 @@ from benchmarks.evasions import EVASIONS
 from benchmarks.question import Prompt, Question
 from benchmarks.result import Row
 from benchmarks.split import Suite
-from benchmarks.systems import Fitted, Verdict
+from benchmarks.systems import NEXT, Fitted, Verdict
 
 RATES = (0.01, 0.001)  # of false positives, that true-positive rates are given at
 
@@ -114,17 +114,27 @@ def roc_rows(measured: Measured) -> list[Row]:
     return rows
 
 
-def stage_rows(measured: Measured) -> list[Row]:
-    """Which stage had the last word, as shares of the first fold's positives and of each set."""
+def stage_rows(measured: Measured, staged: Fitted, count: int) -> list[Row]:
+    """How many prompts get as far as each stage, of the first fold's positives and of each set.
+
+    Args:
+        measured: The system.
+        staged: Its verdicts name every stage that was asked, in order.
+        count: How many prompts are drawn of each set.
+    """
     suite = measured.suite
     sets: dict[str, Sequence[Question]] = {"positives": suite.folds[0].positives}
     sets |= {suite.neighbours: suite.folds[0].negatives, **suite.elsewhere, **suite.benign}
     rows = []
     for name, questions in sets.items():
-        label = "negatives" if name == suite.neighbours else name
-        verdicts = measured.verdicts(0, label, questions)
-        for stage, count in Counter(verdict.stage for verdict in verdicts).most_common():
-            rows.append(_rate(measured, name, f"settled by {stage}", count, len(verdicts)))
+        texts = [question.text for question in questions]
+        drawn = random.Random(measured.seed).sample(texts, min(count, len(texts)))
+        paths = [verdict.stage.split(NEXT) for verdict in measured.ask(staged, drawn)]
+        reached = Counter(stage for path in paths for stage in path)
+        rows += [
+            _rate(measured, name, f"reaches {stage}", hits, len(paths))
+            for stage, hits in reached.items()
+        ]
     return rows
 
 

@@ -1,6 +1,6 @@
 """The suites of the detection benchmark, and which systems are put to which."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,59 +12,16 @@ from benchmarks import latency
 from benchmarks.baselines import Classifier, Cosine, Keyword, Router
 from benchmarks.baselines.router import environment
 from benchmarks.evaluate import Measured, detection_rows, evasion_rows, roc_rows, stage_rows
-from benchmarks.guarded import Guarded
+from benchmarks.guarded import Guarded, staged
 from benchmarks.question import Prompt
 from benchmarks.result import Row
+from benchmarks.size import Size
 from benchmarks.split import Suite, check
 from benchmarks.suites import benign, lume, tofu
 from benchmarks.suites.files import read_json
 from benchmarks.systems import Fitted, System, Verdict
 from benchmarks.workers import Workers
 from guard.errors import GuardError
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much is asked; where it is None, all there is.
-
-    Attributes:
-        suite: What the result calls it.
-        folds: How many folds of a suite.
-        side_folds: How many of TOFU's one and five percent.
-        questions: Positives and negatives of a fold, and of each set elsewhere.
-        rows: Forget rows, and retain rows, of a target.
-        benign: Prompts of each benign set for the guard.
-        compared: Prompts of each benign set for what the guard is compared with.
-        evasions: Questions put in each disguise to the guard; half as many to the others.
-        long: The same, of those that take 2,000 words.
-        lume: Questions of a task of LUME, on each side of a fold.
-        timed: Prompts timed by number of words.
-        mixed: Prompts timed as they come, from each benign set.
-        targets: Numbers of targets timed.
-        epochs: Of the classifier.
-    """
-
-    suite: str
-    folds: int | None
-    side_folds: int | None
-    questions: int | None
-    rows: int | None
-    benign: int | None
-    compared: int
-    evasions: int
-    long: int
-    lume: int | None
-    timed: Mapping[int, int]
-    mixed: int
-    targets: Sequence[int]
-    epochs: int
-
-
-FULL = Size(
-    "full", None, 2, None, None, None, 500, 200, 30, 150,
-    {8: 200, 32: 200, 128: 100, 512: 40, 2048: 20}, 60, latency.TARGETS, 3,
-)  # fmt: skip
-QUICK = Size("quick", 1, 1, 24, 80, 10, 5, 6, 1, 12, {8: 5, 32: 5, 128: 2, 512: 1}, 2, (1, 10), 1)
 
 
 @dataclass(frozen=True)
@@ -186,16 +143,14 @@ class Experiment:
     def _cut(self, suite: Suite) -> Suite:
         """A suite as far as this run's size goes."""
         folds = suite.folds[: self.size.folds]
-        most, rows = self.size.questions, self.size.rows
+        most = self.size.questions
         return replace(
             suite,
             folds=tuple(
                 replace(
                     fold,
                     targets={
-                        name: replace(
-                            target, forget=target.forget[:rows], retain=target.retain[:rows]
-                        )
+                        name: replace(target, retain=target.retain[: self.size.retain])
                         for name, target in fold.targets.items()
                     },
                     positives=fold.positives[:most],
@@ -234,7 +189,7 @@ class Experiment:
             measured = Measured(system.name, suite, fitted, ask, self.seed)
             rows = [*detection_rows(measured), *roc_rows(measured)]
             if system is self.guard:
-                rows += stage_rows(measured)
+                rows += stage_rows(measured, staged(fitted[0]), self.size.staged)
                 rows.append(measured.row("evaluation questions", "dropped", suite.dropped))
             if evasions:
                 rows += evasion_rows(measured, evasions, self.size.long)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.question import Prompt
+from benchmarks.question import Prompt, text_of
 from benchmarks.split import Target
-from benchmarks.systems import Fitted, Judge, System, Verdict, margin
+from benchmarks.systems import NEXT, Fitted, Judge, System, Verdict, margin
 from guard.compile import compile_policy
 from guard.guard import Guard
+from guard.view import View
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,34 @@ class Compiled(Fitted):
             return Verdict(decision.flagged, *margin(decision.scores))
 
         return judge
+
+
+@dataclass(frozen=True)
+class Staged(Fitted):
+    """A bundle of one target, whose verdicts name every stage that a text went through."""
+
+    bundle: Path
+
+    def load(self) -> Judge:
+        guard = Guard.load(self.bundle)
+        # Decisions do not tell who was asked in vain: this is the one look behind the interface.
+        detection = guard._detection
+        kinds = [detector.kind for detector in detection.detectors]
+        targets = frozenset(target.id for target in guard.bundle.manifest.targets)
+
+        def judge(prompt: Prompt) -> Verdict:
+            view = View.of_text(text_of(prompt)).read()
+            found = list(detection.stages(view, targets))
+            scores = [pair for stage in found for pair in stage.items()]
+            flagged = any(score.flags for _, score in scores)
+            return Verdict(flagged, margin(scores)[0], NEXT.join(kinds[: len(found)]))
+
+        return judge
+
+
+def staged(fitted: Fitted) -> Fitted:
+    """The same guard, so that its verdicts name the stages; what is no guard stays as it is."""
+    return Staged(fitted.bundle) if isinstance(fitted, Compiled) else fitted
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from benchmarks.systems import Fitted, Judge
 from benchmarks.workers import one_thread
 
 WORDS = (8, 32, 128, 512, 2048)
-TARGETS = (1, 10, 100, 1000)
 AS_THEY_COME = "benign prompts as they come"
 _PER_TARGET = 4  # rows
 _LOADED: dict[Fitted, Judge] = {}

@@ -11,6 +11,7 @@ from benchmarks.split import Target
 from guard.decision import Score
 
 NOTHING = "nothing scored"
+NEXT = " > "  # between the stages of a verdict that names several
 
 
 @dataclass(frozen=True)

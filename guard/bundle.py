@@ -207,7 +207,10 @@ def _read_array(folder: Path, name: str, digest: str) -> npt.NDArray[Any]:
 
 
 def write_bundle(
-    out: Path, manifest: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
+    out: Path,
+    manifest: Mapping[str, Any],
+    arrays: Mapping[str, npt.NDArray[Any]],
+    beside: Bundle | None = None,
 ) -> Bundle:
     """Writes a bundle whole or not at all.
 
@@ -215,6 +218,7 @@ def write_bundle(
         out: The folder to make. An existing bundle there is replaced; anything else is not.
         manifest: The fields of `Manifest` but ``files`` and ``format``.
         arrays: File name to array.
+        beside: A bundle whose files are linked, where they are the same, instead of written anew.
 
     Raises:
         BundleError: `out` is in the way, or cannot be written.
@@ -228,6 +232,10 @@ def write_bundle(
         temp = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         files = {}
         for name, array in arrays.items():
+            if beside is not None and name in beside.manifest.files:
+                files[name] = beside.manifest.files[name]
+                _link(beside.path / name, temp / name)
+                continue
             raw = save({"array": np.ascontiguousarray(array)})
             files[name] = hashlib.sha256(raw).hexdigest()
             _write(temp / name, raw)
@@ -284,6 +292,14 @@ def _write(path: Path, raw: bytes) -> None:
         file.write(raw)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _link(source: Path, target: Path) -> None:
+    """Gives an immutable file a second name; copies it where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _canonical(value: Mapping[str, Any]) -> bytes:

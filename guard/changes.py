@@ -74,9 +74,9 @@ class Change:
             )
         if self.drifted:
             said.append(
-                f"{self.target}: FINDING: the thresholds so far flag {len(self.before)} rows of "
+                f"{self.target}: FINDING: the thresholds so far flag {named(self.before)} of "
                 f"this traffic, more than the {self.allowed:.3g} that the requested rate amounts "
-                "to; see whether these rows are about the target before you use the new bundle"
+                "to; see whether they are about the target before you use the new bundle"
             )
         return said
 
@@ -109,4 +109,5 @@ def named(rows: Sequence[int]) -> str:
     if not rows:
         return "0"
     more = ", …" if len(rows) > _NAMED else ""
-    return f"{len(rows)} (rows {', '.join(map(str, rows[:_NAMED]))}{more})"
+    word = "row" if len(rows) == 1 else "rows"
+    return f"{len(rows)} ({word} {', '.join(map(str, rows[:_NAMED]))}{more})"

@@ -22,7 +22,22 @@ _COMPILE = """\
 Compile a policy into a bundle: an immutable folder that every process serves from.
 
 example:
-  guard compile policy.yaml --out bundle/
+  guard compile policy.yaml --out bundle/ --report report.html
+"""
+
+_CALIBRATE = """\
+Choose a bundle's thresholds anew from real traffic, and write the bundle that has them. Nothing
+else of the bundle changes.
+
+TRAFFIC is JSON lines, {"text": ...} or {"question": ...}. Everything in it is taken for harmless:
+a prompt that is to be flagged does not belong in it, and would raise the threshold above itself.
+The rate then holds for traffic that comes as this did. Texts are never printed, only row numbers
+(blank lines do not count).
+
+examples:
+  guard calibrate --bundle bundle/ --traffic prompts.jsonl --out bundle-2/
+  guard calibrate --bundle bundle/ --traffic prompts.jsonl --out bundle-2/ \\
+      --max-false-positive-rate 0.0005 --report report.html
 """
 
 _CHECK = """\
@@ -34,6 +49,19 @@ examples:
   guard check --bundle bundle/ --json < prompts.txt
 
 exit status: 0 whatever it decides, 2 for bad input.
+"""
+
+_TARGETS = """\
+List, add or remove the targets of a bundle. Each change makes a new version of it, whole or not at
+all; the other targets decide as before.
+
+A target that is added is described by a policy, as for `guard compile`, with the same model and
+encoder. Nothing is trained; it protects as soon as the new version is served.
+
+examples:
+  guard targets list --bundle bundle/
+  guard targets add newton --bundle bundle/ --policy policy.yaml
+  guard targets remove newton --bundle bundle/ --out without-newton/
 """
 
 _SERVE = """\
@@ -75,11 +103,15 @@ def _run(argv: list[str]) -> int:
     if args.command != "serve" and rest:
         _parser().error(f"unrecognized arguments: {' '.join(rest)}")
     if args.command == "compile":
-        return _compile(args.policy, args.out, quiet=args.quiet)
+        return _compile(args.policy, args.out, args.report, quiet=args.quiet)
+    if args.command == "calibrate":
+        return _calibrate(args)
     if args.command == "check":
         return _check(args.bundle, args.text, as_json=args.json)
     if args.command == "serve":
         return _serve(args.model, args.bundle, rest)
+    if args.command == "targets":
+        return _targets(args)
     return _models(args.name)
 
 
@@ -98,12 +130,49 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("compile", "policy to bundle", _COMPILE)
     sub.add_argument("policy", type=Path, metavar="POLICY.yaml")
     sub.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to make")
+    sub.add_argument("--report", type=Path, metavar="FILE.html", help="what thresholds rest on")
     sub.add_argument("--quiet", action="store_true", help="say nothing but errors")
+
+    sub = add("calibrate", "thresholds anew, from traffic", _CALIBRATE)
+    sub.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+    sub.add_argument("--traffic", type=Path, required=True, metavar="TRAFFIC.jsonl")
+    sub.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to make")
+    sub.add_argument(
+        "--max-false-positive-rate",
+        type=float,
+        metavar="RATE",
+        help="share of harmless prompts that may be flagged (default: as compiled)",
+    )
+    sub.add_argument(
+        "--only-traffic", action="store_true", help="in place of the everyday prompts, not beside"
+    )
+    sub.add_argument("--report", type=Path, metavar="FILE.html", help="what thresholds rest on")
+    sub.add_argument("--json", action="store_true", help="one JSON object")
 
     sub = add("check", "decisions without the model", _CHECK)
     sub.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
     sub.add_argument("--json", action="store_true", help="one JSON object a text")
     sub.add_argument("text", nargs="*", metavar="TEXT")
+
+    sub = add("targets", "targets that come and go", _TARGETS)
+    verbs = sub.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, about in (
+        ("list", "what the bundle holds"),
+        ("add", "add targets of a policy"),
+        ("remove", "take targets out"),
+    ):
+        one = verbs.add_parser(verb, help=about, description=about, allow_abbrev=False)
+        one.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+        if verb == "list":
+            one.add_argument("--json", action="store_true", help="one JSON object a target")
+            continue
+        which = "those that the bundle lacks" if verb == "add" else None
+        some = "*" if verb == "add" else "+"
+        one.add_argument("id", nargs=some, metavar="ID", help=f"targets ({which})" if which else "")
+        one.add_argument("--out", type=Path, metavar="BUNDLE", help="folder to make (in place)")
+        one.add_argument("--quiet", action="store_true", help="say nothing but errors")
+        if verb == "add":
+            one.add_argument("--policy", type=Path, required=True, metavar="POLICY.yaml")
 
     sub = add("serve", "a guarded OpenAI-compatible server", _SERVE)
     sub.add_argument("model", metavar="MODEL")
@@ -114,17 +183,42 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _compile(policy: Path, out: Path, *, quiet: bool) -> int:
+def _compile(policy: Path, out: Path, page: Path | None, *, quiet: bool) -> int:
     from guard.compile import compile_policy
+    from guard.report import check_report, texts_of, write_report
+
+    if page is not None:
+        check_report(page)
 
     def report(line: str) -> None:
         if not quiet:
             print(f"guard: {line}", file=sys.stderr)
 
     bundle = compile_policy(policy, out, report)
+    if page is not None:
+        write_report(page, bundle, texts_of(policy))
     if not quiet:
         targets = len(bundle.manifest.targets)
         print(f"guard: wrote {out}: version {bundle.version}, {targets} targets", file=sys.stderr)
+    return 0
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    from guard.recalibrate import recalibrate
+    from guard.report import check_report, write_report
+
+    if args.report is not None:
+        check_report(args.report)
+    rate = args.max_false_positive_rate
+    found = recalibrate(args.bundle, args.traffic, args.out, rate, args.only_traffic)
+    if args.report is not None:
+        write_report(args.report, found.bundle)
+    if args.json:
+        print(json.dumps(found.to_dict()))
+        return 0
+    for change in found.changes:
+        print(*change.lines(), sep="\n")
+    print(f"wrote {args.out}: version {found.bundle.version}, from {found.rows} different prompts")
     return 0
 
 
@@ -157,6 +251,34 @@ def _check(bundle: Path, texts: list[str], *, as_json: bool) -> int:
         shown = "".join(char if char.isprintable() else " " for char in text.strip()[:60])
         print(f"{decision.action:8} {shown if len(shown) < 60 else shown[:59] + '…'}", end="")
         print(f"  ← {found}" if found else "", flush=True)
+    return 0
+
+
+def _targets(args: argparse.Namespace) -> int:
+    from guard.targets import add_targets, list_targets, remove_targets
+
+    def report(line: str) -> None:
+        if not args.quiet:
+            print(f"guard: {line}", file=sys.stderr)
+
+    if args.verb == "list":
+        for target in list_targets(args.bundle):
+            if args.json:
+                print(json.dumps(target))
+                continue
+            detected = target["detected"]
+            print(
+                f"{target['id']:20} {target['mode']:8} {target['intervention']:10} "
+                f"{'+'.join(target['detectors']):40} {target['forget_rows']:6} rows"
+                + (f", {detected:.0%} of them detected when held out" if detected else "")
+            )
+        return 0
+    if args.verb == "add":
+        bundle = add_targets(args.bundle, args.policy, args.id, args.out, report)
+    else:
+        bundle = remove_targets(args.bundle, args.id, args.out)
+    targets = len(bundle.manifest.targets)
+    report(f"wrote {args.out or args.bundle}: version {bundle.version}, {targets} targets")
     return 0
 
 

@@ -1,7 +1,6 @@
 """Policy to bundle: every target fitted, and what all have in common beside them."""
 
 import hashlib
-import importlib.resources
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from guard.data import Row, read_rows
 from guard.detectors.base import Examples, Parts, Vectors
 from guard.encoder import Encoder
 from guard.errors import DataError, GuardError
+from guard.everyday import describe, everyday, everyday_vectors
 from guard.fitting import fit_target, share
 from guard.identity import identify, model_folder
 from guard.models import resolve
@@ -42,6 +42,7 @@ def compile_policy(path: Path, out: Path, report: Report = lambda line: None) ->
     folder = model_folder(resolve(policy.encoder))
     encode = Remembered(Encoder(str(folder)))
     report(f"reading {len(background)} everyday prompts")
+    encode.learn_everyday([row.prompt for row in background])
     settled = [(target, examples[target.id]) for target in policy.targets]
     shared = share(settled, encode, {})
     arrays = {array_name(a): a for parts in shared.values() for a in parts.arrays.values()}
@@ -67,24 +68,6 @@ def compile_policy(path: Path, out: Path, report: Report = lambda line: None) ->
     }
     report("writing")
     return write_bundle(out, manifest, arrays)
-
-
-def everyday(own: Path | None) -> tuple[Row, ...]:
-    """Returns the everyday prompts: the operator's own, then those that come with this package.
-
-    Raises:
-        DataError: The operator's file cannot be read.
-    """
-    path = Path(str(importlib.resources.files("guard") / "background.jsonl"))
-    return tuple(dict.fromkeys([*(read_rows(own) if own else ()), *read_rows(path)]))
-
-
-def describe(background: Sequence[Row]) -> dict[str, Any]:
-    """Returns what the bundle says about the everyday prompts: how many, and their hash."""
-    digest = hashlib.sha256()
-    for row in background:
-        digest.update(row.prompt.encode("utf-8", "replace") + b"\0")
-    return {"rows": len(background), "sha256": digest.hexdigest()}
 
 
 def shared_record(parts: Parts) -> dict[str, Any]:
@@ -121,6 +104,10 @@ class Remembered:
     def folder(self) -> str:
         """The encoder's folder."""
         return self._encoder.folder
+
+    def learn_everyday(self, texts: Sequence[str]) -> None:
+        """Takes the vectors of everyday prompts from the user's cache, where they are there."""
+        self._seen.update(zip(texts, everyday_vectors(self._encoder, texts), strict=True))
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Encodes texts as unit vectors, float32 [n, dimensions]."""

@@ -39,6 +39,11 @@ def stages_of(choice: DetectChoice) -> list[tuple[type[Detector], DetectOptions,
     return [(d, d.Options(max_false_positive_rate=rate), options) for d in detectors]
 
 
+def needs(targets: Sequence[Target]) -> set[str]:
+    """Returns the detector kinds that targets ask for."""
+    return {d.kind for target in targets for d, _, _ in stages_of(_settled(target))}
+
+
 def share(
     targets: Sequence[tuple[Target, Examples]], encode: Encode, held: Mapping[str, Parts]
 ) -> dict[str, Parts]:
@@ -185,7 +190,7 @@ def remarks(stage: StageRecord) -> list[str]:
         ) if value is not None]  # fmt: skip
         said = ", ".join(share) or "none"
         lines.append(f"{stage.kind} flags, of the held-out rows: {said}")
-        if stage.kind != "lexical" and min(found["rows"][:2]) < ENOUGH:
+        if stage.kind not in ("lexical", "multilingual") and min(found["rows"][:2]) < ENOUGH:
             lines.append(
                 f"warning: {stage.kind}: {found['rows'][0]} forget and {found['rows'][1]} retain "
                 f"rows are few; give {ENOUGH} or more of each, or neighbours will be flagged too"

@@ -70,6 +70,11 @@ class Guard:
             args |= intervention.engine_args
         return args
 
+    def warm(self) -> None:
+        """Loads what is loaded on demand otherwise, so that no request has to wait for it."""
+        self.encoder(["warm"])
+        self._detection.warm()
+
     def decide(self, prompt: str | Sequence[Mapping[str, Any]] | View) -> Decision:
         """Decides about a text, chat messages, or a view of a rendered prompt.
 

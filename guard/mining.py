@@ -16,7 +16,7 @@ from guard.normalize import fold
 
 _ROWS = 4  # that must hold a phrase; fewer where there are few rows
 _RARE = 2.0  # Zipf: a word rarer than this (one in ten million) is a name by itself
-_COMMON = 4.2  # a phrase without a rarer word than this tells nothing ("star wars", 4.6) ...
+_COMMON = 4.0  # a phrase without a rarer word than this tells nothing ("chick lit", 4.1) ...
 _LONG = 5  # ... unless it has so many words
 _SUBJECT = 0.25  # a phrase in this share of the rows is what they are about, however common
 _PLACE = 1 / 3  # of the mentions follow "in", "at", "from" or "near"
@@ -51,7 +51,8 @@ class Mined:
         for phrase, count in sorted(self._count.items()):
             if count < self._least or places[phrase] >= _PLACE * total[phrase]:
                 continue
-            if _tells(phrase) or (" " in phrase and count >= max(_SUBJECT * len(rows), _ROWS)):
+            common = " " in phrase and count >= max(_SUBJECT * len(rows), _ROWS)
+            if _tells(phrase, phrase in titles) or common:
                 whole = phrase in titles or not LINKS.isdisjoint(phrase.split())
                 for form, value in variants(phrase).items():
                     if form == phrase or (value == 1.0 and not whole):
@@ -63,10 +64,10 @@ class Mined:
         return self._count[phrase] - (phrase in self._held[row]) >= self._least
 
 
-def _tells(phrase: str) -> bool:
+def _tells(phrase: str, title: bool) -> bool:
     words = phrase.split()
-    if len(words) == 1:
-        return zipf(phrase) < _RARE
+    if len(words) == 1 or title:  # many a book is called by the same few words
+        return len(words) >= _LONG or min(map(zipf, words)) < _RARE
     if not _HEADS.isdisjoint(words):
         return False
     return len(words) >= _LONG or min(map(zipf, words)) < _COMMON

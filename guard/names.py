@@ -11,7 +11,6 @@ _WORD = re.compile(r"[^\W_][\w'’-]*")
 _LINKS = "a an and at by de del der di du for in la le of on or the to upon van von"
 LINKS = frozenset(_LINKS.split())  # words that a name or title may have between its others
 
-
 _QUESTION = "who what when where which why how is was were are did does do can could name tell"
 _SENTENCE = "describe give list in on at his her he she it they there this that"
 _OPENERS = frozenset(f"{_QUESTION} {_SENTENCE}".split())

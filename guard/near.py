@@ -147,7 +147,7 @@ class NearMatcher(Generic[T]):
             states = [
                 (node.next[word], (*path, options[word]))
                 for node, path in states
-                for word in min(node.next, options, key=len)
+                for word in (list(node.next) if len(node.next) < len(options) else list(options))
                 if word in node.next
                 and word in options
                 and sum(step.edits for step in path) + options[word].edits <= _EDITS

@@ -10,11 +10,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from guard.bundle import Bundle, TargetRecord, array_files, load_bundle, write_bundle
-from guard.compile import Remembered, describe, everyday, read_examples
+from guard.bundle import Bundle, TargetRecord, array_name, load_bundle, write_bundle
+from guard.compile import Remembered, read_examples, shared_record
 from guard.detectors.detection import shared_parts
 from guard.encoder import Encoder
 from guard.errors import GuardError, PolicyError
+from guard.everyday import describe, everyday
 from guard.fitting import fit_target, needs, share
 from guard.identity import identify, model_folder
 from guard.models import resolve
@@ -93,17 +94,18 @@ def remove_targets(folder: Path, ids: Collection[str], out: Path | None = None) 
 
 def list_targets(folder: Path) -> list[dict[str, Any]]:
     """Returns what a bundle says of each target: plain data."""
-    return [_summary(target) for target in load_bundle(folder).manifest.targets]
+    bundle = load_bundle(folder)
+    return [_summary(bundle, target) for target in bundle.manifest.targets]
 
 
-def _summary(target: TargetRecord) -> dict[str, Any]:
+def _summary(bundle: Bundle, target: TargetRecord) -> dict[str, Any]:
     return {
         "id": target.id,
         "mode": target.mode,
         "detectors": [stage.kind for stage in target.stages],
         "intervention": target.intervention.kind,
-        "forget_rows": _rows(target, "positives"),
-        "retain_rows": _rows(target, "neighbours"),
+        "forget_rows": _rows(bundle, target, "positives"),
+        "retain_rows": _rows(bundle, target, "neighbours"),
         **target.detection,
     }
 
@@ -147,13 +149,11 @@ def _records(bundle: Bundle) -> list[dict[str, Any]]:
 def _write(
     bundle: Bundle, out: Path, records: list[dict[str, Any]], arrays: Any, shared: Any
 ) -> Bundle:
-    from guard.compile import shared_record
-
     manifest = bundle.manifest.model_dump(exclude={"format", "files", "targets", "shared"})
     manifest["targets"] = records
     manifest["shared"] = {kind: shared_record(parts) for kind, parts in shared.items()}
     for parts in shared.values():
-        arrays |= {name: array for name, array in array_files(parts.arrays)}
+        arrays |= {array_name(array): array for array in parts.arrays.values()}
     used = set()
     for record in (*manifest["shared"].values(), *(s for r in records for s in r["stages"])):
         used |= {*record["arrays"].values(), *record.get("scores", {}).values()}
@@ -161,8 +161,8 @@ def _write(
     return write_bundle(out, manifest, kept, beside=bundle)
 
 
-def _rows(target: TargetRecord, side: str) -> int:
-    return max(len(stage.scores) and 0 for stage in target.stages)
+def _rows(bundle: Bundle, target: TargetRecord, side: str) -> int:
+    return max((len(bundle.arrays[stage.scores[side]]) for stage in target.stages), default=0)
 
 
 def _lock(out: Path) -> FileLock:

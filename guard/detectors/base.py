@@ -141,6 +141,9 @@ class Detector(ABC):
     ) -> Fitted | None:
         """Fits one target; None when the target has nothing that this kind could use."""
 
+    def warm(self) -> None:  # noqa: B027  (most kinds have nothing to load)
+        """Loads what the first request should not have to wait for."""
+
     @abstractmethod
     def score(self, view: View, targets: frozenset[str]) -> dict[str, Score]:
         """Scores a view for the targets asked for; a target left out scored nothing at all."""

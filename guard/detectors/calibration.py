@@ -6,9 +6,10 @@ most k / (n + 1) (Vovk et al., 2005). How far a single calibration may lie from 
 too: the rate that a threshold really has follows Beta(k, n + 1 - k) (Vovk, ACML 2012), and its
 95 % point is kept beside it.
 
-*Neighbours* are few, and nearer than anything else that must be kept. Where there are enough of
-them for the requested rate they bound the threshold in the same way; otherwise it stands midway
-between what they score at their highest and what forget rows score at their lowest.
+*Neighbours* are few, and nearer than anything else that must be kept; they are no sample of what
+will be asked. Where there are enough of them for the requested rate, the threshold is at least their
+quantile at that rate; otherwise it stands midway between what they score at their highest and what
+forget rows score at their lowest.
 
 The stages of a cascade are calibrated one after the other, each counting what those before it have
 flagged already, so that the rate asked for is that of the cascade.
@@ -121,7 +122,7 @@ def calibrate(
     threshold = _conformal(far, rate)
     enough = len(near) >= needed(rate)
     if enough:
-        threshold = max(threshold, _conformal(near, rate))
+        threshold = max(threshold, _quantile(near, rate))
     if midway or not enough:
         threshold = max(threshold, _gap(above, near if len(near) else far))
     k = max(_allowed(count, rate), int(np.isposinf(far).sum())) + 1
@@ -188,6 +189,18 @@ def _conformal(scores: Scores, rate: float) -> float:
     highest = float(kept[len(kept) - 1 - allowed]) if allowed < len(kept) else -math.inf
     # Nothing at all has scored: any score is then more than what was seen.
     return math.nextafter(highest, math.inf) if highest > -math.inf else -sys.float_info.max
+
+
+def _quantile(scores: Scores, rate: float) -> float:
+    """The score that the next of its kind passes at this rate, between two that were seen."""
+    place = (len(scores) + 1) * (1 - rate)  # Weibull's position, which is unbiased for the rate
+    low = min(math.floor(place), len(scores)) - 1
+    below, above = float(scores[low]), float(scores[min(low + 1, len(scores) - 1)])
+    if math.isinf(below):
+        return -sys.float_info.max if below < 0 else _conformal(scores, rate)
+    if math.isinf(above):
+        return math.nextafter(below, math.inf)
+    return math.nextafter(below + (place - math.floor(place)) * (above - below), math.inf)
 
 
 def upper_limit(hits: int, count: int) -> float:

@@ -24,12 +24,12 @@ class CascadeOptions(DetectOptions):
 
 
 class Cascade(Detector):
-    """A composite: stands for its stages, which are fitted, stored and run as kinds of their own."""
+    """A composite of stages, which are fitted, stored and run as kinds of their own."""
 
     kind: ClassVar[str] = "cascade"
     Options: ClassVar[type[DetectOptions]] = CascadeOptions
     cost: ClassVar[int] = 0
-    stages: ClassVar[tuple[str, ...]] = ("lexical", "static", "similarity")
+    stages: ClassVar[tuple[str, ...]] = ("lexical", "static", "similarity", "multilingual")
 
     @classmethod
     def fit(

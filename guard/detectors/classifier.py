@@ -48,7 +48,7 @@ class ClassifierOptions(DetectOptions):
     """
 
     tune: bool = False
-    epochs: int = Field(default=3, ge=1, le=100)
+    epochs: int = Field(default=2, ge=1, le=100)
     rank: int = Field(default=8, ge=1, le=64)
     C: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -90,10 +90,8 @@ class Classifier(Windowed):
             rows = _questions(one), (*one.retain, *one.background)
             texts = ([t for r in side if _trained(r) for t in _texts(r)] for side in rows)
             # In the order of their first mention, each once; what is ours is nobody else's.
-            ours, others = (
-                dict.fromkeys(known.setdefault(t, len(known)) for t in s) for s in texts
-            )
-            sides.append((list(ours), [n for n in others if n not in ours]))
+            mine, rest = (dict.fromkeys(known.setdefault(t, len(known)) for t in s) for s in texts)
+            sides.append((list(mine), [number for number in rest if number not in mine]))
         vectors = encode(list(known))
         fits = []
         everyone = [n for ours, _ in sides for n in ours]
@@ -145,9 +143,8 @@ class Classifier(Windowed):
                 # A row scores its highest window, as it would in a request.
                 np.fmax.at(side.scores, side.owner[out], highest(heads, side.vectors[out]))
         slope, offset = log_odds(ours.held_out, others.held_out)
-        weights, biases = cls._heads(
-            ours.vectors[ours.learnt], others.vectors[others.learnt], options
-        )
+        learnt = [side.vectors[side.learnt] for side in (ours, others)]
+        weights, biases = cls._heads(learnt[0], learnt[1], options)
         arrays = {
             "weights": (slope * weights).astype(np.float32),
             "biases": (slope * biases + offset).astype(np.float32),
@@ -238,7 +235,7 @@ def _embed(encode: Encode, shared: Parts | None) -> Callable[[Sequence[str]], Ve
     def tuned(texts: Sequence[str]) -> Vectors:
         states = layers.states(texts)[:, -1]
         lengths = np.linalg.norm(states, axis=1, keepdims=True)
-        return (states / np.maximum(lengths, 1e-12)).astype(np.float32)
+        return np.asarray(states / np.maximum(lengths, 1e-12), dtype=np.float32)
 
     return tuned
 

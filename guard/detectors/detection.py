@@ -43,6 +43,12 @@ class Detection:
             if isinstance(detector, Windowed)
         }
 
+    def warm(self) -> None:
+        """Loads what the first request should not have to wait for."""
+        View.of_text("warm").read()
+        for detector in self.detectors:
+            detector.warm()
+
     def __call__(self, view: View, targets: frozenset[str]) -> dict[str, Score]:
         """Returns each target's score, of the stage that came nearest to flagging it.
 

@@ -9,6 +9,7 @@ of it is right. Where between them the line is drawn is calibrated like every th
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
@@ -50,14 +51,15 @@ class Lexical(Detector):
     ) -> None:
         super().__init__(targets, encode, shared)
         owners: dict[str, list[tuple[str, float]]] = {}
-        for target, placed in self.targets.items():
-            for phrase, value in placed.parts.data["phrases"].items():
-                owners.setdefault(phrase, []).append((target, value))
         ordinary: dict[str, bool] = {}
-        for placed in self.targets.values():
-            for word, common in placed.parts.data["ordinary"].items():
-                ordinary[word] = common or ordinary.get(word, False)
-        self._reader = _Reader(owners, ordinary)
+        self._kept: dict[str, _Kept] = {}
+        for target, placed in self.targets.items():
+            data = placed.parts.data
+            for phrase, value in data["phrases"].items():
+                owners.setdefault(phrase, []).append((target, value))
+            ordinary |= data["ordinary"]  # of the language: what another target says of a word too
+            self._kept[target] = _Kept(frozenset(data["exact"]), frozenset(data["said"]))
+        self._reader = _Reader({phrase: (phrase, who) for phrase, who in owners.items()}, ordinary)
 
     @classmethod
     def fit(
@@ -76,8 +78,12 @@ class Lexical(Detector):
         if not names.values:
             return None
         others = (*examples.retain, *examples.background)
-        held = _Reader({form: form for form in names.values}, names.ordinary(2))
-        scores = [_best(held, row, partial(names.value_without_other, row=row)) for row in others]
+        ordinary = names.ordinary()
+        held = _Reader({form: form for form in names.values}, ordinary)
+        kept = _Kept(names.exact, names.said(2))
+        scores = [
+            _best(held, kept, row, partial(names.value_without_other, row=row)) for row in others
+        ]
         neighbours, background = scores[: len(examples.retain)], scores[len(examples.retain) :]
         naming = [n for n, value in enumerate(neighbours, 1) if value == 1.0]
         if len(naming) > options.max_false_positive_rate * (len(neighbours) + 1):
@@ -86,21 +92,30 @@ class Lexical(Detector):
                 f"{' …' if len(naming) > 5 else ''} give the target's own name; take them out"
             )
         phrases = names.kept()
-        ordinary = names.ordinary(1)
-        reader = _Reader({form: form for form in phrases}, ordinary)
+        reader, kept = _Reader({form: form for form in phrases}, ordinary), names.kept_words()
         positives = [
-            _best(reader, row, partial(names.value_without, row=n)) or math.nan
+            _best(reader, kept, row, partial(names.value_without, row=n)) or math.nan
             for n, row in enumerate(examples.forget)
         ]
-        parts = Parts({"phrases": phrases, "ordinary": ordinary})
+        parts = Parts(
+            {
+                "phrases": phrases,
+                "ordinary": ordinary,
+                "exact": sorted(kept.exact.intersection(phrases)),
+                "said": sorted(kept.said),
+            }
+        )
         return Fitted(parts, positives, neighbours, background)
 
     def score(self, view: View, targets: frozenset[str]) -> dict[str, Score]:
         """Returns the fullest mention of each target."""
         best: dict[str, tuple[float, tuple[int, int]]] = {}
         for part in view.parts:
-            for start, end, owners, right in self._reader.find(view.text[part.start : part.end]):
+            text = view.text[part.start : part.end]
+            for start, end, (phrase, owners), right in self._reader.find(text):
                 for target, share in owners:
+                    if right < 1 and self._kept[target].denies(phrase, text[start:end]):
+                        continue
                     value = share * right
                     if target in targets and value > best.get(target, (0.0, (0, 0)))[0]:
                         best[target] = value, (part.start + start, part.start + end)
@@ -108,6 +123,24 @@ class Lexical(Detector):
             target: Score(value, self.targets[target].threshold, self.kind, span)
             for target, (value, span) in best.items()
         }
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is near a name and none.
+
+    Attributes:
+        exact: Phrases that count as they are written only. A single word that nobody vouched for
+            is one: many a family is called something that one letter makes of it.
+        said: Words of the rows to be kept.
+    """
+
+    exact: frozenset[str]
+    said: frozenset[str]
+
+    def denies(self, phrase: str, text: str) -> bool:
+        """Whether a text that is near a phrase does not stand for it."""
+        return phrase in self.exact or not self.said.isdisjoint(fold(text).text.split())
 
 
 class _Reader(Generic[T]):
@@ -179,15 +212,36 @@ class _Names:
         alone = form in self._given and not used  # a surname by which the forget set never calls
         return 0.0 if said or alone else self.values[form]
 
-    def ordinary(self, rows: int) -> dict[str, bool]:
-        """Returns the words that come near a name's, but are ordinary or in so many other rows."""
+    @property
+    def exact(self) -> frozenset[str]:
+        """The forms that count as they are written only."""
+        return frozenset(f for f in self.values if f not in self._given and " " not in f)
+
+    def ordinary(self) -> dict[str, bool]:
+        """Returns the ordinary words that come near a name's; see `ordinary_near`."""
         known = {word for form in self.values for word in form.split()}
         found = {word: common for each in known for word, common in ordinary_near(each).items()}
-        near = Misspellings(known)
-        said = [word for word, count in self._words.items() if count >= rows and near.near(word)]
-        return dict(sorted((found | dict.fromkeys(said, True)).items()))
+        return dict(sorted(found.items()))
+
+    def said(self, rows: int = 1) -> frozenset[str]:
+        """Returns the words near a name's that so many of the rows to be kept say."""
+        near = Misspellings({word for form in self.values for word in form.split()})
+        return frozenset(
+            word for word, count in self._words.items() if count >= rows and near.near(word)
+        )
+
+    def kept_words(self) -> _Kept:
+        """Returns what is near a name and none, with every row there."""
+        return _Kept(self.exact, self.said())
 
 
-def _best(reader: _Reader[str], row: Row, value: Callable[[str], float]) -> float:
+def _best(reader: _Reader[str], kept: _Kept, row: Row, value: Callable[[str], float]) -> float:
     found = reader.find(row.prompt)
-    return max((value(form) * right for _, _, form, right in found), default=0.0)
+    return max(
+        (
+            value(form) * right
+            for start, end, form, right in found
+            if right == 1 or not kept.denies(form, row.prompt[start:end])
+        ),
+        default=0.0,
+    )

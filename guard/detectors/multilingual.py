@@ -33,6 +33,7 @@ from guard.detectors.base import (
 )
 from guard.encoder import Encoder
 from guard.errors import ModelError
+from guard.everyday import everyday_vectors
 from guard.language import foreign
 from guard.models import installed, resolve
 from guard.view import Window
@@ -78,6 +79,10 @@ class Multilingual(Windowed):
             for target, placed in self.targets.items()
         }
 
+    def warm(self) -> None:
+        """Loads E5, which takes some seconds."""
+        _e5().load()
+
     @classmethod
     def share(cls, examples: Mapping[str, Examples], options: Any, encode: Encode) -> Parts | None:
         """Encodes everyday prompts, foreign and English: half a minute, once for all targets."""
@@ -89,7 +94,7 @@ class Multilingual(Windowed):
         english = english[:: max(len(english) // _EVERYDAY, 1)]
         if len(other) < _ENOUGH or not english:
             return None
-        raw = [_e5()(english), _e5()(other)]
+        raw = [everyday_vectors(_e5(), english), everyday_vectors(_e5(), other)]
         space = _Space(np.stack([vectors.mean(axis=0) for vectors in raw]))
         arrays: dict[str, npt.NDArray[Any]] = {
             "centres": space.centres,

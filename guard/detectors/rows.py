@@ -6,6 +6,7 @@ holds. Rows to be kept are held out in blocks of neighbours in the file, since r
 subject mostly stand together and vouch for one another.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from guard.data import Row
 from guard.detectors.base import Examples, Vectors
 from guard.detectors.terms import Evidence, Postings, Rows, terms
-from guard.view import View
+from guard.view import View, Window
 
 _BLOCKS = 10
 
@@ -149,15 +150,24 @@ def words_of(row: Row) -> dict[int, bool]:
 
 
 def _vector_texts(row: Row) -> list[str]:
-    """What is encoded of a row: what is asked first; a long text in pieces an encoder can read."""
-    windows = [w.text for text in row.texts() for w in View.of_text(text).windows]
+    """What is encoded of a row: what is asked first, then its answer, or a passage in pieces."""
+    if row.answer:
+        return [window.text for text in row.texts() for window in _whole(text)]
+    windows = [window.text for window in View.of_text(row.prompt).windows]
     return list(dict.fromkeys(windows)) or [row.prompt]
+
+
+def _whole(text: str) -> list[Window]:
+    """A text as it is, or where an encoder cannot read it whole, in windows; no sentences."""
+    windows = View.of_text(text).windows
+    longest = max((window.end - window.start for window in windows), default=0)
+    return [w for w in windows if w.end - w.start == longest] or [Window(text, 0, len(text))]
 
 
 def blocks(count: int) -> Iterator[tuple[int, int]]:
     """Cuts so many rows into ten stretches, as even as may be: first row, and one past the last."""
     cuts = np.linspace(0, count, min(_BLOCKS, count) + 1).astype(int)
-    yield from ((int(a), int(b)) for a, b in zip(cuts, cuts[1:], strict=False) if a < b)
+    yield from ((int(a), int(b)) for a, b in itertools.pairwise(cuts) if a < b)
 
 
 def nearest(queries: Vectors, vectors: Vectors) -> Vectors:

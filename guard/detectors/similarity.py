@@ -30,8 +30,8 @@ from guard.view import Window
 
 # For the cosine, then for the four measures of `Evidence.weigh`.
 _SIGNS = (1, 1, 1, -1, -1)
-# The mean of what twenty targets of twenty rows each were fitted, for targets too small to fit.
-_USUAL = (9.0, 0.35, 6.0, -1.5, -0.1, -8.0)
+# What six targets of twenty rows each were fitted, on the average, for targets too small to fit.
+_USUAL = (1.8, 0.03, 1.3, -0.9, -0.03, -1.9)
 
 
 class Similarity(Windowed):
@@ -72,7 +72,8 @@ class Similarity(Windowed):
         inside = np.column_stack([rows.nearest_others(vectors), rows.inside])
         outside = np.column_stack([nearest(others, vectors), rows.outside])
         inside = inside if len(inside) > 1 else inside[:0]  # a lone row says nothing of others
-        weights = fit_weights(inside, outside, _SIGNS, _USUAL)
+        split = len(examples.retain)
+        weights = fit_weights(inside, outside[:split], outside[split:], _SIGNS, _USUAL)
         parts = Parts(
             {"weights": weights},
             {
@@ -83,7 +84,6 @@ class Similarity(Windowed):
             },
         )
         scores = fuse(outside, weights).tolist()
-        split = len(examples.retain)
         return Fitted(parts, rows.aligned(fuse(inside, weights)), scores[:split], scores[split:])
 
     def window_scores(

@@ -28,8 +28,8 @@ from guard.detectors.rows import collect, nearest
 from guard.detectors.terms import terms
 from guard.view import Window
 
-# Nearness and gain in log-odds: the mean of what twenty targets of twenty rows each were fitted.
-_USUAL = (24.0, 0.7, -22.0)
+# Nearness, gain, constant: what six targets of twenty rows each were fitted, on the average.
+_USUAL = (2.5, 0.04, -2.5)
 
 
 class Static(Windowed):
@@ -83,7 +83,8 @@ class Static(Windowed):
             [nearest(average(rows.kept_prompts), vectors), rows.outside[:, 0]], axis=1
         )
         inside = inside if len(inside) > 1 else inside[:0]  # a lone row says nothing of others
-        weights = fit_weights(inside, outside, (1, 1), _USUAL)
+        split = len(examples.retain)
+        weights = fit_weights(inside, outside[:split], outside[split:], (1, 1), _USUAL)
         gains = rows.evidence.gains
         parts = Parts(
             {"weights": weights},
@@ -94,7 +95,6 @@ class Static(Windowed):
             },
         )
         scores = fuse(outside, weights).tolist()
-        split = len(examples.retain)
         return Fitted(parts, rows.aligned(fuse(inside, weights)), scores[:split], scores[split:])
 
     def window_scores(

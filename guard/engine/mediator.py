@@ -117,6 +117,7 @@ class Mediator:
         Raises:
             EngineError: A known prompt is decided otherwise than when the bundle was made.
         """
+        self.guard.warm()
         for target in self.guard.bundle.manifest.targets:
             if target.mode == "off":
                 continue

@@ -70,7 +70,8 @@ def texts_of(policy: Path) -> Texts:
     Raises:
         GuardError: The policy or a file that it names cannot be read.
     """
-    from guard.compile import everyday, read_examples
+    from guard.compile import read_examples
+    from guard.everyday import everyday
     from guard.policy import load_policy
 
     loaded = load_policy(policy)

@@ -12,6 +12,7 @@ from guard.detectors.calibration import Scores
 from guard.detectors.heldout import FOREIGN, SIDES, HeldOut
 
 _SHOWN = 10  # rows of a table of nearest rows
+_LEAST = 1e-6  # a distance that can be divided by
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,17 @@ class NearRow:
 
     Attributes:
         number: Its place in its file, from 1.
-        detector: The stage.
-        score: What it scored there.
-        margin: How far that lies above the threshold; below nothing, under it.
+        detector: The stage; empty where none has scored the row.
+        score: What it scored there; NaN where none has.
+        threshold: The stage's threshold.
+        margin: How far the score lies above it, by what the stage's mean everyday prompt lies
+            below it, which makes stages comparable: 0 is the threshold, -1 that prompt.
     """
 
     number: int
     detector: str
     score: float
+    threshold: float
     margin: float
 
 
@@ -77,9 +81,10 @@ def replay(target: TargetRecord, arrays: Mapping[str, npt.NDArray[Any]]) -> Repl
         sides = {side: np.asarray(scores[side], np.float64) for side in SIDES}
         stages.append(Stage(record, {side: rows.seen(sides, side) for side in SIDES}))
         if record.threshold is not None:
+            distance = _distance(record.threshold, sides)
             for side, values in sides.items():
                 open_scores = np.where(rows.dismissed[side], np.nan, values)
-                best[side].take(record.kind, open_scores, record.threshold)
+                best[side].take(record.kind, open_scores, record.threshold, distance)
         rows.settle(sides, record.threshold, record.floor)
     nearest = {side: best[side].nearest(missed=side == "positives") for side in SIDES}
     return Replay(tuple(stages), nearest)
@@ -91,24 +96,39 @@ class _Best:
     def __init__(self, count: int) -> None:
         self._margins = np.full(count, -np.inf)
         self._scores = np.full(count, np.nan)
+        self._thresholds = np.full(count, np.nan)
         self._kinds = np.full(count, "", dtype=object)
 
-    def take(self, kind: str, scores: Scores, threshold: float) -> None:
-        margins = scores - threshold
+    def take(self, kind: str, scores: Scores, threshold: float, distance: float) -> None:
+        margins = (scores - threshold) / distance
         better = margins > self._margins  # NaN never is
         self._margins[better] = margins[better]
         self._scores[better] = scores[better]
+        self._thresholds[better] = threshold
         self._kinds[better] = kind
 
     def nearest(self, missed: bool) -> tuple[NearRow, ...]:
-        """The rows that scored at all, by margin: from the lowest if the danger is to be missed."""
-        scored = np.flatnonzero(np.isfinite(self._margins))
+        """The rows by margin: from the lowest if the danger is to be missed."""
+        scored = np.flatnonzero(missed | np.isfinite(self._margins))
         keys = self._margins[scored] * (1 if missed else -1)
         order = scored[np.argsort(keys, kind="stable")][:_SHOWN]
         return tuple(
-            NearRow(int(n) + 1, str(self._kinds[n]), float(self._scores[n]), float(m))
-            for n, m in zip(order, self._margins[order], strict=True)
+            NearRow(
+                number=int(row) + 1,
+                detector=str(self._kinds[row]),
+                score=float(self._scores[row]),
+                threshold=float(self._thresholds[row]),
+                margin=float(self._margins[row]),
+            )
+            for row in order
         )
+
+
+def _distance(threshold: float, sides: Mapping[str, Scores]) -> float:
+    """How far a threshold lies above a stage's mean everyday score; 1 where it does not."""
+    everyday = sides["background"][np.isfinite(sides["background"])]
+    distance = threshold - float(everyday.mean()) if len(everyday) else 0.0
+    return distance if distance > _LEAST else 1.0
 
 
 def roc(positives: Scores, others: Scores) -> tuple[Scores, Scores]:

@@ -16,9 +16,10 @@ from benchmarks.baselines import Keyword
 from benchmarks.baselines.keyword import Keywords
 from benchmarks.detection_table import table
 from benchmarks.evaluate import Measured, detection_rows, evasion_rows, roc_rows, stage_rows
-from benchmarks.experiment import QUICK, Experiment
+from benchmarks.experiment import Experiment
 from benchmarks.question import Prompt
 from benchmarks.result import Result, Row, read
+from benchmarks.size import QUICK
 from benchmarks.split import Target
 from benchmarks.suites import tofu
 from benchmarks.systems import NOTHING, Fitted, System, Verdict, margin
@@ -27,7 +28,9 @@ from guard.decision import Score
 from tests.benchmarks.datasets import FORGOTTEN, NAMES, write_data
 from tests.benchmarks.test_result import RESULT
 
-TINY = replace(QUICK, suite="full", questions=None, rows=None, timed={8: 2, 32: 2}, targets=(1, 3))
+TINY = replace(
+    QUICK, suite="full", questions=None, retain=None, timed={8: 2, 32: 2}, targets=(1, 3)
+)
 
 
 class Here:
@@ -143,8 +146,10 @@ def test_the_worst_fold_and_the_mean_are_told_apart(data: Path) -> None:
     at = {row.metric: row for row in roc_rows(measured)}
     assert at["tpr_at_0.01_fpr"].value == 0.625
     assert at["auc"].value == pytest.approx(0.625 + 0.375 / 2)
-    stages = {(row.split, row.metric): row.value for row in stage_rows(measured)}
-    assert stages[split, "settled by names"] == 1.0
+    path = Fixed(tuple((text, Verdict(True, 1.0, "names > vectors")) for text in asked[:10]))
+    stages = {(row.split, row.metric): row for row in stage_rows(measured, path, 1000)}
+    reached = stages[split, "reaches vectors"]
+    assert (reached.value, reached.n) == (0.25, 40) and stages[split, "reaches names"].value == 0.25
     # The evasion's share is of what was found without it, on the same questions.
     few = Measured("guard", suite, (second,), ask, 0)
     shares = [r for r in evasion_rows(few, 40, 1, ["lower case"]) if r.metric == "of_plain_tpr"]
@@ -157,7 +162,8 @@ def test_margin_is_the_best_of_targets_and_stages() -> None:
         ("b", Score(0.9, 1.0, "lexical")),
         ("c", Score(5.0, float("inf"), "static")),
     ]
-    assert margin(scores) == (pytest.approx(-0.1), "similarity")
+    best, stage = margin(scores)
+    assert best == pytest.approx(-0.1) and stage == "similarity"
     assert margin(scores[2:]) == (float("-inf"), "static")
     assert margin([]) == (float("-inf"), NOTHING)
 

@@ -117,6 +117,11 @@ def tuned(encode: Encode) -> Parts:
     return shared
 
 
+@pytest.fixture(scope="module")
+def on_tuned(encode: Encode, tuned: Parts) -> Fitted:
+    return fit(PERSON, encode, tuned)
+
+
 # What it finds.
 
 
@@ -202,17 +207,18 @@ def test_only_the_targets_asked_for_are_scored(both: Classifier) -> None:
     assert both.window_scores((), frozenset({"book"})) == []
 
 
-def test_a_target_is_added_without_retraining(encode: Encode, tuned: Parts) -> None:
+def test_a_target_is_added_without_retraining(
+    encode: Encode, tuned: Parts, on_tuned: Fitted
+) -> None:
     """The encoder was tuned for another target; heads of both are fitted on it, each alone."""
     before = {name: array.copy() for name, array in tuned.arrays.items()}
-    first = fit(PERSON, encode, tuned)
     added = fit(BOOK, encode, tuned)
     again = fit(PERSON, encode, tuned)
     assert all(np.array_equal(before[name], array) for name, array in tuned.arrays.items())
-    for name, array in first.parts.arrays.items():
+    for name, array in on_tuned.parts.arrays.items():
         assert np.array_equal(array, again.parts.arrays[name])
-    grown = Classifier({"person": placed(first), "book": placed(added)}, encode, tuned)
-    alone = Classifier({"person": placed(first)}, encode, tuned)
+    grown = Classifier({"person": placed(on_tuned), "book": placed(added)}, encode, tuned)
+    alone = Classifier({"person": placed(on_tuned)}, encode, tuned)
     own = [*PERSON_PARAPHRASES, *UNRELATED]
     assert scores(grown, "person", own) == scores(alone, "person", own)
     assert np.mean(np.array(scores(grown, "person", PERSON_PARAPHRASES)) > 0) == 1.0
@@ -258,12 +264,11 @@ def test_a_copy_vouches_for_nobody(encode: Encode) -> None:
     assert max(fit(several, encode).positives[-3:]) < lowest
 
 
-def test_rows_that_tuned_the_encoder_have_no_say(encode: Encode, tuned: Parts) -> None:
-    fitted = fit(PERSON, encode, tuned)
+def test_rows_that_tuned_the_encoder_have_no_say(on_tuned: Fitted) -> None:
     rows = (*PERSON.forget, *PERSON.retain, *BACKGROUND)
     trained = np.array([module._trained(row) for row in rows])
     assert 0.7 < trained.mean() < 0.9
-    found = np.array([*fitted.positives, *fitted.neighbours, *fitted.background])
+    found = np.array([*on_tuned.positives, *on_tuned.neighbours, *on_tuned.background])
     assert np.isnan(found[trained]).all()
     assert np.isfinite(found[~trained]).mean() > 0.8  # a copy of a trained row has none either
 

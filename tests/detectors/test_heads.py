@@ -13,9 +13,8 @@ from guard.detectors.heads import clusters, fit_heads, highest, log_odds
 def around(centres: Vectors, each: int, spread: float, seed: int = 0) -> Vectors:
     """Unit vectors in clouds around centres [k, d], cloud by cloud."""
     random = np.random.default_rng(seed)
-    points = np.repeat(centres, each, axis=0)
-    points = points + spread * random.normal(size=points.shape)
-    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    points = random.normal(np.repeat(centres, each, axis=0), spread)
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True), dtype=np.float32)
 
 
 def one_cluster(vectors: Vectors) -> np.ndarray:
