@@ -68,14 +68,15 @@ class System(ABC):
 def margin(scores: Iterable[tuple[str, Score]]) -> tuple[float, str]:
     """One number for a decision, and the detector that it comes from.
 
-    Each stage has a scale of its own, so what counts is how far a score is above its threshold; the
-    best of all targets and stages. A target without a score is infinitely far below.
+    Each stage has a scale of its own, so what counts is how far a score is above its threshold, as
+    a share of how far everyday prompts are below it; the best of all targets and stages. A target
+    without a score is infinitely far below.
     """
     best, stage = -math.inf, NOTHING
     for _, score in scores:
         # A stage that only dismisses has an infinite threshold: nothing is above it.
         finite = math.isfinite(score.threshold)
-        above = score.value - score.threshold if finite else -math.inf
+        above = score.margin if finite else -math.inf
         if above > best or stage == NOTHING:
             best, stage = above, score.detector
     return best, stage

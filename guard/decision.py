@@ -15,12 +15,14 @@ class Score:
         threshold: The calibrated threshold of that detector for that target.
         detector: The detector's kind.
         span: Where the evidence is, in characters of the viewed text (start, end).
+        scale: How far an everyday prompt scores below the threshold, on the average.
     """
 
     value: float
     threshold: float
     detector: str
     span: tuple[int, int] | None = None
+    scale: float = 1.0
 
     @property
     def flags(self) -> bool:
@@ -29,8 +31,11 @@ class Score:
 
     @property
     def margin(self) -> float:
-        """How far the score lies above its threshold; below nothing, under it."""
-        return self.value - self.threshold
+        """How far above its threshold the score lies; -1 is where everyday prompts lie.
+
+        Scores of different detectors can be compared by it.
+        """
+        return (self.value - self.threshold) / self.scale
 
 
 @dataclass(frozen=True)

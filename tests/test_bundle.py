@@ -27,6 +27,7 @@ from tests.conftest import tree
 ARRAYS = {
     "forget": np.arange(12, dtype=np.float32).reshape(3, 4),
     "retain": np.ones((2, 4), dtype=np.float32),
+    "scores": np.array([0.5, np.nan, np.inf]),
 }
 FILES = {name: array_name(array) for name, array in ARRAYS.items()}
 
@@ -35,18 +36,18 @@ def manifest(**changes: Any) -> dict[str, Any]:
     stage = {
         "kind": "similarity",
         "threshold": 0.25,
-        "requested": 0.001,
-        "bound": 0.005,
-        "rows": (3, 2, 196),
-        "detected": None,
-        "neighbours_flagged": 0.0,
-        "data": {"weight": 0.5},
-        "arrays": {**FILES, "background": FILES["retain"]},
+        "floor": None,
+        "calibration": {"requested": 0.001, "bound": 0.005, "rows": [3, 2, 196], "detected": None},
+        "sieve": None,
+        "data": {"weights": [0.5]},
+        "arrays": {"vectors": FILES["forget"], "named": FILES["retain"]},
+        "scores": {"positives": FILES["scores"]},
     }
     target = {
         "id": "zweig",
         "mode": "enforce",
         "stages": [stage],
+        "detection": {"detected": None},
         "intervention": {"kind": "refuse", "options": {"message": "Nein – „…“"}, "state": {}},
         "positives": ["Wer ist Zweig?"],
         "negatives": ["Wie spät ist es?"],
@@ -58,6 +59,8 @@ def manifest(**changes: Any) -> dict[str, Any]:
         "encoder": {"name": "e", "sha256": "2" * 64},
         "on_error": "closed",
         "timeout": 10.0,
+        "background": {"rows": 196, "sha256": "3" * 64},
+        "shared": {"similarity": {"data": {}, "arrays": {"vectors": FILES["retain"]}}},
         "targets": [target],
         **changes,
     }
@@ -79,7 +82,7 @@ def same(one: Bundle, two: Bundle) -> bool:
         and one.version == two.version
         and one.arrays.keys() == two.arrays.keys()
         and all(
-            array.dtype == two.arrays[name].dtype and np.array_equal(array, two.arrays[name])
+            array.dtype == two.arrays[name].dtype and array.tobytes() == two.arrays[name].tobytes()
             for name, array in one.arrays.items()
         )
     )
@@ -109,9 +112,26 @@ def test_it_comes_back_as_it_was_written(small: Bundle) -> None:
     assert same(loaded, small)
     assert loaded.manifest.targets[0].intervention.options == {"message": "Nein – „…“"}
     for name, array in ARRAYS.items():
-        assert np.array_equal(loaded.arrays[FILES[name]], array)
-    stage = loaded.manifest.targets[0].stages[0]
-    assert loaded.arrays[stage.arrays["retain"]] is loaded.arrays[stage.arrays["background"]]
+        assert np.array_equal(loaded.arrays[FILES[name]], array, equal_nan=True)
+    (stage,) = loaded.manifest.targets[0].stages
+    assert stage.arrays["named"] == loaded.manifest.shared["similarity"].arrays["vectors"]
+    assert stage.floor is None and stage.calibration is not None
+    assert len(list(small.path.glob("*.safetensors"))) == len(loaded.arrays) == len(ARRAYS)
+
+
+def test_scores_come_back_with_what_is_no_number(small: Bundle) -> None:
+    """NaN: the row says nothing of a stage; infinite: an earlier stage has settled it."""
+    scores = load_bundle(small.path).arrays[FILES["scores"]]
+    assert scores.tolist()[::2] == [0.5, np.inf] and np.isnan(scores[1])
+
+
+@pytest.mark.parametrize("value", [-np.inf, 1e308, 5e-324, -np.finfo(float).max])
+def test_extreme_thresholds_come_back(tmp_path: Path, value: float) -> None:
+    """A floor of minus infinity is what a stage has that may dismiss nothing."""
+    (target,) = manifest()["targets"]
+    target["stages"][0] |= {"threshold": value, "floor": value}
+    (stage,) = write(tmp_path / "bundle", targets=[target]).manifest.targets[0].stages
+    assert (stage.threshold, stage.floor) == (value, value)
 
 
 def test_its_version_is_that_of_its_content(small: Bundle, tmp_path: Path) -> None:
@@ -241,7 +261,13 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "wrong type": lambda value: value.update(targets={}),
     "threshold a text": lambda value: value["targets"][0]["stages"][0].update(threshold="low"),
     "array that is not listed": lambda value: value["targets"][0]["stages"][0]["arrays"].update(
-        forget="other.safetensors"
+        vectors="other.safetensors"
+    ),
+    "scores that are not listed": lambda value: value["targets"][0]["stages"][0]["scores"].update(
+        positives="other.safetensors"
+    ),
+    "shared array that is not listed": lambda value: value["shared"]["similarity"]["arrays"].update(
+        vectors="other.safetensors"
     ),
     "no files": lambda value: value.update(files={}),
 }
@@ -406,7 +432,7 @@ def test_any_array_comes_back(
     array = array.T if turned else array  # not contiguous
     out = tmp_path_factory.mktemp("any") / "bundle"
     name = array_name(array)
-    written = write_bundle(out, manifest(targets=[]), {name: array})
+    written = write_bundle(out, manifest(targets=[], shared={}), {name: array})
     back = written.arrays[name]
     assert back.dtype == array.dtype and back.shape == array.shape
     assert np.array_equal(back, array)

@@ -92,11 +92,17 @@ class Placed:
         parts: What `Detector.fit` returned.
         threshold: A score that reaches it flags; infinite where this kind only dismisses.
         floor: A window that scores lower is dismissed from the stages that follow.
+        scale: How far an everyday prompt scores below the threshold, on the average.
     """
 
     parts: Parts
     threshold: float
     floor: float = -math.inf
+    scale: float = 1.0
+
+    def score(self, value: float, kind: str, span: tuple[int, int] | None = None) -> Score:
+        """Returns a score of this target."""
+        return Score(value, self.threshold, kind, span, self.scale)
 
 
 class DetectOptions(Strict):
@@ -167,8 +173,6 @@ class Windowed(Detector):
                 if target in targets and (target not in best or value > best[target][0]):
                     best[target] = value, window
         return {
-            target: Score(
-                value, self.targets[target].threshold, self.kind, (window.start, window.end)
-            )
+            target: self.targets[target].score(value, self.kind, (window.start, window.end))
             for target, (value, window) in best.items()
         }

@@ -7,9 +7,9 @@ too: the rate that a threshold really has follows Beta(k, n + 1 - k) (Vovk, ACML
 95 % point is kept beside it.
 
 *Neighbours* are few, and nearer than anything else that must be kept; they are no sample of what
-will be asked. Where there are enough of them for the requested rate, the threshold is at least their
-quantile at that rate; otherwise it stands midway between what they score at their highest and what
-forget rows score at their lowest.
+will be asked. Where there are enough of them for the requested rate, the threshold is at least
+their quantile at that rate; otherwise it stands midway between what they score at their highest and
+what forget rows score at their lowest.
 
 The stages of a cascade are calibrated one after the other, each counting what those before it have
 flagged already, so that the rate asked for is that of the cascade.
@@ -47,6 +47,8 @@ class Calibration:
         rows: How many forget, retain and everyday rows stood behind it.
         detected: Share of the held-out forget rows that it flags; None without any.
         neighbours_flagged: Share of the held-out retain rows that it flags; None without any.
+        scale: How far an everyday prompt that no stage has settled scores below the threshold, on
+            the average: a unit in which scores of different detectors can be compared.
     """
 
     threshold: float
@@ -56,6 +58,7 @@ class Calibration:
     rows: tuple[int, int, int]
     detected: float | None
     neighbours_flagged: float | None
+    scale: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form that the bundle keeps."""
@@ -134,6 +137,7 @@ def calibrate(
         rows=(len(above), len(near), count),
         detected=_share(above, threshold),
         neighbours_flagged=_share(near, threshold),
+        scale=_scale(far, threshold),
     )
 
 
@@ -208,6 +212,12 @@ def upper_limit(hits: int, count: int) -> float:
     from scipy.stats import beta
 
     return float(beta.ppf(CONFIDENCE, hits + 1, count - hits)) if hits < count else 1.0
+
+
+def _scale(everyday: Scores, threshold: float) -> float:
+    kept = everyday[np.isfinite(everyday)]
+    distance = threshold - float(kept.mean()) if len(kept) else 1.0
+    return distance if 0 < distance < math.inf else 1.0
 
 
 def _share(scores: Scores, threshold: float) -> float | None:

@@ -18,8 +18,8 @@ class CascadeOptions(DetectOptions):
         multilingual: Whether prompts in other languages get an encoder of their own.
     """
 
-    max_miss_rate: float = Field(default=0.002, ge=0, lt=1)
-    pass_rate: float = Field(default=0.05, ge=0, le=1)
+    max_miss_rate: float = Field(default=0.005, ge=0, lt=1)
+    pass_rate: float = Field(default=0.02, ge=0, le=1)
     multilingual: bool = True
 
 

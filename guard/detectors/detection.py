@@ -6,6 +6,7 @@ windows is settled as untouched. Windows in other languages than English are nev
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from guard.bundle import Bundle, StageRecord
@@ -113,7 +114,7 @@ class Detection:
             if values:
                 top = max(values, key=lambda number: values[number])
                 span = view.evidence(_span(view.windows[top]))
-                best[target] = Score(values[top], placed.threshold, detector.kind, span)
+                best[target] = placed.score(values[top], detector.kind, span)
             kept = tuple(
                 number
                 for number in open_windows
@@ -136,7 +137,7 @@ def _span(window: Window) -> tuple[int, int]:
 def _placed(score: Score, view: View) -> Score:
     if score.span is None:
         return score
-    return Score(score.value, score.threshold, score.detector, view.evidence(score.span))
+    return replace(score, span=view.evidence(score.span))
 
 
 def _failed(what: str, error: Exception) -> DetectionError:
@@ -159,5 +160,6 @@ def placed(stages: Sequence[StageRecord], arrays: Mapping[str, Any]) -> dict[str
         parts = Parts(stage.data, {name: arrays[file] for name, file in stage.arrays.items()})
         threshold = float("inf") if stage.threshold is None else stage.threshold
         floor = _NEVER if stage.floor is None else stage.floor
-        found[stage.kind] = Placed(parts, threshold, floor)
+        scale = (stage.calibration or {}).get("scale", 1.0)
+        found[stage.kind] = Placed(parts, threshold, floor, scale)
     return found

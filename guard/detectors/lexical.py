@@ -120,7 +120,7 @@ class Lexical(Detector):
                     if target in targets and value > best.get(target, (0.0, (0, 0)))[0]:
                         best[target] = value, (part.start + start, part.start + end)
         return {
-            target: Score(value, self.targets[target].threshold, self.kind, span)
+            target: self.targets[target].score(value, self.kind, span)
             for target, (value, span) in best.items()
         }
 

@@ -25,7 +25,7 @@ from guard.detectors.base import (
 )
 from guard.detectors.fusion import fit_weights, fuse
 from guard.detectors.rows import collect, nearest
-from guard.detectors.terms import terms
+from guard.detectors.terms import TELLING, terms
 from guard.view import Window
 
 # Nearness, gain, constant: what six targets of twenty rows each were fitted, on the average.
@@ -111,14 +111,18 @@ class Static(Windowed):
         return found
 
     def _gain(self, text: str) -> npt.NDArray[np.float64]:
-        """What the words of a text say for each target [targets]."""
+        """What the most telling words of a text say for each target [targets]."""
         hashes = np.fromiter(terms(text), np.uint64)
         starts, ends = self._words.searchsorted(hashes), self._words.searchsorted(hashes, "right")
-        found = [
-            np.arange(start, end) for start, end in zip(starts, ends, strict=True) if start < end
-        ]
-        if not found:
-            return np.zeros(len(self._ids))
-        at = np.concatenate(found)
-        gains = np.bincount(self._owners[at], self._gains[at], len(self._ids))
-        return gains.astype(np.float64)
+        spans = [np.arange(a, b) for a, b in zip(starts, ends, strict=True) if a < b]
+        total = np.zeros(len(self._ids))
+        if not spans:
+            return total
+        at = np.concatenate(spans)
+        owners, gains = self._owners[at], self._gains[at]
+        order = np.lexsort((-gains, owners))  # each target's words together, the most telling first
+        owners, gains = owners[order], gains[order]
+        first = np.searchsorted(owners, owners)
+        telling = np.arange(len(owners)) - first < TELLING
+        np.add.at(total, owners[telling], gains[telling])
+        return total

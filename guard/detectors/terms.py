@@ -34,6 +34,7 @@ _MONTH = {
 }
 # Added to what a text names when a share of it is taken: one shared name is no proof.
 _DOUBT = 2.0
+TELLING = 4  # words that say most count, so that a long text does not gather what many say a little
 
 Hashes = npt.NDArray[np.uint64]
 Weights = npt.NDArray[np.float32]
@@ -203,9 +204,9 @@ class Evidence:
     def weigh(self, found: Mapping[int, bool]) -> Weights:
         """Returns what the words of `terms` say, four numbers [4].
 
-        How much more they are words of the forget set than of the kept rows; the share of what they
-        name that one forget row holds; that one kept row holds; and the weight of what they name
-        that the forget set never says.
+        How much more the most telling of them are words of the forget set than of the kept rows;
+        the share of what they name that one forget row holds; that one kept row holds; and the
+        weight of what they name that the forget set never says.
         """
         hashes = np.fromiter(found, np.uint64, len(found))
         places, known = self._forget.locate(hashes)
@@ -217,7 +218,7 @@ class Evidence:
         kept = max((postings.overlap(hashes, weights) for postings in self._kept), default=0.0)
         return np.array(
             [
-                self.gains[places[known]].sum(),
+                np.sort(self.gains[places[known]])[-TELLING:].sum(),
                 self._forget.overlap(hashes, weights) / total,
                 kept / total,
                 weights[~known].sum(),
