@@ -40,10 +40,9 @@ def compile_policy(path: Path, out: Path, report: Report = lambda line: None) ->
     report(f"identifying {policy.model}")
     served = identify(model_folder(resolve(policy.model)))
     folder = model_folder(resolve(policy.encoder))
-    encode = Remembered(Encoder(str(folder)))
-    report(f"reading {len(background)} everyday prompts")
-    encode.learn_everyday([row.prompt for row in background])
+    encode = Remembered(Encoder(str(folder)), [row.prompt for row in background])
     settled = [(target, examples[target.id]) for target in policy.targets]
+    report(f"reading {len(background)} everyday prompts")
     shared = share(settled, encode, {})
     arrays = {array_name(a): a for parts in shared.values() for a in parts.arrays.values()}
     targets = []
@@ -94,10 +93,17 @@ def read_examples(target: Target, background: tuple[Row, ...]) -> Examples:
 
 
 class Remembered:
-    """Encodes each text once: targets share rows, and stages ask for the same ones."""
+    """Encodes each text once: targets share rows, and stages ask for the same ones.
 
-    def __init__(self, encoder: Encoder) -> None:
+    Args:
+        encoder: The encoder.
+        everyday: Everyday prompts. Their vectors are taken from the user's cache, where they are
+            there, once something asks for all of them; names alone never do.
+    """
+
+    def __init__(self, encoder: Encoder, everyday: Sequence[str] = ()) -> None:
         self._encoder = encoder
+        self._everyday = frozenset(everyday)
         self._seen: dict[str, Vectors] = {}
 
     @property
@@ -105,13 +111,13 @@ class Remembered:
         """The encoder's folder."""
         return self._encoder.folder
 
-    def learn_everyday(self, texts: Sequence[str]) -> None:
-        """Takes the vectors of everyday prompts from the user's cache, where they are there."""
-        self._seen.update(zip(texts, everyday_vectors(self._encoder, texts), strict=True))
-
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Encodes texts as unit vectors, float32 [n, dimensions]."""
         new = [text for text in dict.fromkeys(texts) if text not in self._seen]
+        if self._everyday and self._everyday.issubset(new):
+            known = [text for text in new if text in self._everyday]
+            self._seen.update(zip(known, everyday_vectors(self._encoder, known), strict=True))
+            new = [text for text in new if text not in self._everyday]
         if new:
             self._seen.update(zip(new, self._encoder(new), strict=True))
         if not texts:

@@ -1,5 +1,7 @@
 """The sentence encoder that detectors share."""
 
+import logging
+import sys
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +13,9 @@ from guard.errors import ModelError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+_MANY = 500  # texts, for which a person likes to see how far it has come
 
 
 class Encoder:
@@ -37,7 +42,7 @@ class Encoder:
             batch_size=32,
             normalize_embeddings=True,
             convert_to_numpy=True,
-            show_progress_bar=False,
+            show_progress_bar=len(clean) >= _MANY and sys.stderr.isatty(),
         )
         return np.ascontiguousarray(vectors, dtype=np.float32)
 
@@ -49,9 +54,10 @@ class Encoder:
         with self._lock:
             if self._model is None:
                 from sentence_transformers import SentenceTransformer
-                from transformers.utils import logging
+                from transformers.utils.logging import disable_progress_bar
 
-                logging.disable_progress_bar()  # a bar for a tenth of a second, amid our output
+                disable_progress_bar()  # a bar for a tenth of a second, amid our output
+                logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # and a notice
                 try:
                     self._model = SentenceTransformer(self.folder, device=self.device)
                 except (OSError, ValueError) as error:

@@ -74,11 +74,10 @@ def _cached(encoder: Encoder, texts: Sequence[str]) -> Vectors:
     vectors = encoder(texts)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temp = tempfile.mkstemp(dir=path.parent)
-        os.close(handle)
-        save_file({"vectors": vectors}, temp)
-        os.replace(temp, path)
-    except OSError:
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            save_file({"vectors": vectors}, Path(folder) / path.name)
+            os.replace(Path(folder) / path.name, path)
+    except (OSError, SafetensorError):
         pass  # a cache that cannot be written costs time, nothing else
     return vectors
 

@@ -1,14 +1,16 @@
 """One target, from its rows to its record in a bundle: fitted, calibrated, tried."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from guard.bundle import StageRecord, array_name
+from guard.data import Row
 from guard.detectors import DETECTORS
 from guard.detectors.base import DetectOptions, Detector, Encode, Examples, Fitted, Parts
 from guard.detectors.calibration import Calibration, Floor
@@ -240,13 +242,14 @@ def _self_test(
     # One for each stage first: names must not be all that a live guard is asked about.
     one_each = {by: prompt for prompt, by in reversed(settled.items())}
     positives = list(dict.fromkeys((*one_each.values(), *settled)))[:SELF_TESTS]
-    kept = (row.prompt for row in (*examples.retain, *examples.background))
-    negatives: list[str] = []
-    for prompt in kept:
-        if len(negatives) < SELF_TESTS and settled_by(prompt) is None:
-            negatives.append(prompt)
-        if len(negatives) == SELF_TESTS:
-            break
+
+    def passed(rows: Sequence[Row]) -> Iterator[str]:
+        return (row.prompt for row in rows if settled_by(row.prompt) is None)
+
+    # Neighbours must be among them: everyday prompts pass whatever is made of the target.
+    negatives = list(islice(passed(examples.retain), SELF_TESTS))
+    if negatives:
+        negatives += islice(passed(examples.background), SELF_TESTS - len(negatives))
     if not positives:
         raise DataError(
             "the detector flags none of the target's own prompts: its neighbours are too like it; "

@@ -4,17 +4,25 @@ What the targets share (everyday prompts, a tuned encoder) stays as it is in the
 target costs its own rows only, and no other target's decisions change.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from guard.bundle import Bundle, TargetRecord, array_name, load_bundle, write_bundle
+from guard.bundle import (
+    Bundle,
+    TargetRecord,
+    array_name,
+    check_out,
+    load_bundle,
+    write_bundle,
+)
 from guard.compile import Remembered, read_examples, shared_record
 from guard.detectors.detection import shared_parts
 from guard.encoder import Encoder
-from guard.errors import GuardError, PolicyError
+from guard.errors import BundleError, GuardError, PolicyError
 from guard.everyday import describe, everyday
 from guard.fitting import fit_target, needs, share
 from guard.identity import identify, model_folder
@@ -45,21 +53,23 @@ def add_targets(
     Raises:
         GuardError: Bundle, policy or data are wrong; nothing is written then.
     """
-    with _lock(out or folder):
+    with _alone(folder, out):
         bundle = load_bundle(folder)
+        check_out(out or folder)
         wanted = load_policy(policy)
         targets = _new(bundle, wanted, policy, ids)
-        encoder = encoder or _encoder(bundle, wanted, policy)
+        encoder = _checked(bundle, wanted, policy, encoder)
         background = everyday(wanted.background)
         if describe(background) != bundle.manifest.background:
             raise PolicyError(
                 f"{policy}: background: the bundle was compiled with other everyday prompts; give "
                 "the same file, or run `guard compile` again"
             )
-        encode = Remembered(encoder)
+        encode = Remembered(encoder, [row.prompt for row in background])
         settled = [(target, read_examples(target, background)) for target in targets]
         held = shared_parts(bundle)
-        if missing := needs([target for target, _ in settled]) - held.keys():
+        known = {stage.kind for target in bundle.manifest.targets for stage in target.stages}
+        if missing := needs(targets) - held.keys() - known:
             report(f"preparing {', '.join(sorted(missing))}, which no target had until now")
         shared = share(settled, encode, held)
         records, arrays = list(_records(bundle)), dict(bundle.arrays)
@@ -80,8 +90,9 @@ def remove_targets(folder: Path, ids: Collection[str], out: Path | None = None) 
     Raises:
         GuardError: A target is not there, or none would be left; nothing is written then.
     """
-    with _lock(out or folder):
+    with _alone(folder, out):
         bundle = load_bundle(folder)
+        check_out(out or folder)
         known = [target.id for target in bundle.manifest.targets]
         for target in ids:
             if target not in known:
@@ -131,7 +142,8 @@ def _new(bundle: Bundle, wanted: Policy, policy: Path, ids: Sequence[str]) -> li
     return new
 
 
-def _encoder(bundle: Bundle, wanted: Policy, policy: Path) -> Encoder:
+def _checked(bundle: Bundle, wanted: Policy, policy: Path, encoder: Encoder | None) -> Encoder:
+    """The bundle's encoder, where the policy's model and encoder are the bundle's."""
     for field, name, held in (
         ("model", wanted.model, bundle.manifest.model),
         ("encoder", wanted.encoder, bundle.manifest.encoder),
@@ -139,7 +151,7 @@ def _encoder(bundle: Bundle, wanted: Policy, policy: Path) -> Encoder:
         folder = model_folder(resolve(name))
         if identify(folder) != held.sha256:
             raise PolicyError(f"{policy}: {field}: the bundle was compiled with {held.name}")
-    return Encoder(str(folder))
+    return encoder or Encoder(str(folder))
 
 
 def _records(bundle: Bundle) -> list[dict[str, Any]]:
@@ -165,5 +177,22 @@ def _rows(bundle: Bundle, target: TargetRecord, side: str) -> int:
     return max((len(bundle.arrays[stage.scores[side]]) for stage in target.stages), default=0)
 
 
-def _lock(out: Path) -> FileLock:
-    return FileLock(out.parent / f".{out.name}.lock")
+@contextmanager
+def _alone(folder: Path, out: Path | None) -> Iterator[None]:
+    """Keeps other changes of a bundle waiting while it is changed in place.
+
+    Raises:
+        BundleError: The bundle's folder cannot be written.
+    """
+    if (out and out.resolve() != folder.resolve()) or not folder.is_dir():
+        yield
+        return
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()

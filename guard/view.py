@@ -143,12 +143,12 @@ class View:
         for part in self.parts:
             text = self.text[part.start : part.end]
             for start, end in [(0, len(text)), *(m.span() for m in _SENTENCE.finditer(text))]:
-                for low, high in _slide(text[start:end]):
+                for low, high in slide(text[start:end]):
                     spans[part.start + start + low, part.start + start + high] = None
         return tuple(Window(self.text[start:end], start, end) for start, end in spans)
 
 
-def _slide(text: str) -> list[tuple[int, int]]:
+def slide(text: str) -> list[tuple[int, int]]:
     """Spans that overlap by half and cover all of the text, each small enough for an encoder."""
     pieces = [(*match.span(), _most_tokens(match.group())) for match in _PIECE.finditer(text)]
     spans: list[tuple[int, int]] = []

@@ -11,7 +11,10 @@ import pytest
 from guard import cli
 from guard.bundle import Bundle, load_bundle
 from guard.compile import compile_policy
+from guard.detectors.calibration import needed
+from guard.detectors.heldout import SIDES
 from guard.errors import BundleError, DataError
+from guard.everyday import everyday
 from guard.guard import Guard
 from guard.normalize import fold
 from tests.conftest import Refused, tree
@@ -79,22 +82,54 @@ def test_retain_rows_that_name_the_target(policy_folder: Path, refused: Refused)
 
 def test_nothing_to_go_by(policy_folder: Path, refused: Refused) -> None:
     unnamed = ("    names: [Odalys Brennick]\n", "")
+    nameless = [{"text": "how do i glaze a pot?"}, {"text": "what is frosted glass?"}]
+    write_rows(policy_folder / "brennick/forget.jsonl", nameless)
     message = refused(rewrite(policy_folder, unnamed))
     assert "targets[0] (brennick): detector 'lexical' has nothing to go by: give names" in message
     unasked = ("    forget: brennick/forget.jsonl\n", "")
-    message = refused(rewrite(policy_folder, unasked, ("lexical", "similarity")))
-    assert "detector 'similarity' has nothing to go by: give a forget file" in message
+    for kind in ("similarity", "classifier", "multilingual", "ood"):
+        message = refused(rewrite(policy_folder, unasked, ("lexical", kind)))
+        assert f"detector {kind!r} has nothing to go by: give a forget file" in message
+
+
+def test_names_are_found_where_none_are_given(policy_folder: Path, tmp_path: Path) -> None:
+    unnamed = ("    names: [Odalys Brennick]\n", "")
+    guard = Guard(compile_policy(rewrite(policy_folder, unnamed), tmp_path / "out"))
+    assert guard.decide("Where does Odalys Brennick live?").flagged
+    assert not guard.decide("Where does Marten Oakhollow live?").flagged
 
 
 def test_a_forget_set_that_cannot_be_told_from_its_neighbours(
     policy_folder: Path, refused: Refused
 ) -> None:
-    """A guard that flags none of its own prompts must not be made."""
-    everyday = [{"text": text} for text in ("Hi", "Hello", "Thanks", "Good morning")]
-    write_rows(policy_folder / "brennick/forget.jsonl", everyday)
+    """A guard that flags whatever is near its target must not be made."""
+    greetings = ("Hi", "Hello", "Thanks", "Good morning")
+    write_rows(policy_folder / "brennick/forget.jsonl", [{"text": text} for text in greetings])
+    near = [{"text": f"{text}!"} for text in greetings]
+    write_rows(policy_folder / "brennick/retain.jsonl", near)
     unnamed = ("    names: [Odalys Brennick]\n", "")
     message = refused(rewrite(policy_folder, unnamed, ("lexical", "similarity")))
-    assert "flags none of the target's own prompts" in message
+    assert "targets[0] (brennick): the detector flags every neighbour" in message
+    assert "Hello" not in message
+
+
+def test_a_rate_that_the_everyday_prompts_cannot_vouch_for(
+    policy_folder: Path, refused: Refused
+) -> None:
+    strict = ("kind: lexical", "kind: lexical, max_false_positive_rate: 0.0001")
+    message = refused(rewrite(policy_folder, strict))
+    count = len(everyday(None))
+    assert f"{count} everyday prompts cannot vouch for a false-positive rate of 0.0001" in message
+    assert "it needs 9999; give more with 'background', or ask for a rate of 0.000" in message
+
+
+def test_a_background_that_cannot_be_read(policy_folder: Path, refused: Refused) -> None:
+    mine = policy_folder / "mine.jsonl"
+    given = ("targets:", "background: mine.jsonl\ntargets:")
+    assert f"{mine}: no such file" in refused(rewrite(policy_folder, given))
+    mine.write_text('{"text": "Hi"}\n{"txt": "Secret"}\n')
+    message = refused(rewrite(policy_folder, given))
+    assert f"{mine}:2" in message and "Secret" not in message
 
 
 @pytest.mark.parametrize(
@@ -211,18 +246,17 @@ def test_an_empty_folder_may_become_a_bundle(policy_folder: Path, tmp_path: Path
 
 
 def test_shared_arrays_are_stored_once(bundle: Bundle) -> None:
-    stages = {
-        target.id: stage
-        for target in bundle.manifest.targets
-        for stage in target.stages
-        if stage.kind == "similarity"
-    }
-    assert stages.keys() == {"brennick", "vessmere"}
-    one, two = stages["brennick"].arrays, stages["vessmere"].arrays
-    assert one["background"] == two["background"]
-    assert one["forget"] != two["forget"]
-    assert len(bundle.manifest.files) == 5
-    named = {name for stage in stages.values() for name in stage.arrays.values()}
+    """What targets have in common is in the bundle once; no file is there for nothing."""
+    shared = bundle.manifest.shared
+    assert {"static", "similarity"} <= shared.keys() <= {"static", "similarity", "multilingual"}
+    stages = [stage for target in bundle.manifest.targets for stage in target.stages]
+    spared = [stage.scores["foreign"] for stage in stages if stage.kind == "static"]
+    assert len(spared) == 2 and len(set(spared)) == 1
+    vectors = [stage.arrays["vectors"] for stage in stages if stage.kind == "similarity"]
+    assert len(set(vectors)) == 2
+    records = [*shared.values(), *stages]
+    named = {file for record in records for file in record.arrays.values()}
+    named |= {file for stage in stages for file in stage.scores.values()}
     assert set(bundle.manifest.files) == named
 
 
@@ -232,33 +266,45 @@ def test_only_the_owner_may_read(bundle: Bundle) -> None:
     assert all(stat.S_IMODE(p.stat().st_mode) == 0o600 for p in bundle.path.iterdir())
 
 
-def test_what_a_bundle_says_in_clear_text(bundle: Bundle, tmp_path: Path) -> None:
-    """Names and their spellings, and three self-test prompts a side; no answer, no passage."""
-    raw = b"\0".join(path.read_bytes() for path in sorted(bundle.path.iterdir()))
+def test_what_a_bundle_says_in_clear_text(bundle: Bundle) -> None:
+    """Names and their spellings, and three self-test prompts a side; nothing else."""
+    manifest = bundle.manifest
+    silent = [t.model_copy(update={"positives": [], "negatives": []}) for t in manifest.targets]
+    raw = manifest.model_copy(update={"targets": silent}).model_dump_json().encode()
+    raw += b"\0".join(path.read_bytes() for path in bundle.path.glob("*.safetensors"))
     told = fold(raw.decode("utf-8", "replace")).text
-    answers = [answer for _, answer in (*PERSON_ROWS, *BOOK_ROWS)]
-    for secret in [*answers, *BOOK_PASSAGES]:
+    texts = [text for pair in (*PERSON_ROWS, *BOOK_ROWS) for text in pair]
+    for secret in [*texts, *BOOK_PASSAGES]:
         if len(secret.split()) > 2:
             assert fold(secret).text not in told
             assert json.dumps(secret)[1:-1].encode() not in raw
     for word in ("Hornpoint", "Halvorsen", "asthma", "Skarvik", "Ablett", "sealskin"):
         assert fold(word).text not in told
-    questions = [question for question, _ in (*PERSON_ROWS, *BOOK_ROWS)]
-    held = {question for question in questions if fold(question).text in told}
-    by_id = {target.id: target for target in bundle.manifest.targets}
-    allowed = {prompt for target in by_id.values() for prompt in target.positives}
-    assert held <= allowed
-    person = by_id["brennick"]
-    # One name makes one prompt; the other two come from the forget set.
+    for target in manifest.targets:
+        for stage in target.stages:
+            assert set(stage.data) == KEPT[stage.kind]
+        assert target.intervention.state in ({}, {"entities": []})
+
+
+KEPT = {
+    "lexical": {"phrases", "ordinary", "exact", "said"},
+    "static": {"weights"},
+    "similarity": {"weights"},
+    "multilingual": set(),
+}
+
+
+def test_the_self_test_prompts_are_few(bundle: Bundle) -> None:
+    """One name makes one prompt; the others come from the forget set, the shortest that will do."""
+    person, book, project = bundle.manifest.targets
     assert person.positives[0] == "Who is Odalys Brennick?"
     assert len(person.positives) == len(set(person.positives)) == 3
     assert set(person.positives[1:]) <= {question for question, _ in PERSON_ROWS}
     assert len(person.negatives) == 3
-    assert by_id["tidewater"].positives == ["Who is Tidewater Compact?"]
-    for target in by_id.values():
-        for stage in target.stages:
-            assert set(stage.data) == ({"phrases"} if stage.kind == "lexical" else {"weight"})
-        assert target.intervention.state in ({}, {"entities": []})
+    # A passage only where no question will do: every one of them has the title in it.
+    passages = [text for text in book.positives if text in BOOK_PASSAGES]
+    assert len(book.positives) == 3 and passages in ([], [min(BOOK_PASSAGES, key=len)])
+    assert project.positives == ["Who is Tidewater Compact?"]
 
 
 def test_entities_are_the_only_words_of_answers(policy_folder: Path, tmp_path: Path) -> None:
@@ -298,14 +344,40 @@ def test_quiet_says_nothing(
 
 
 def test_the_manifest_says_how_thresholds_came_about(bundle: Bundle) -> None:
-    for target in bundle.manifest.targets:
+    manifest = bundle.manifest
+    count = manifest.background["rows"]
+    assert count == len(everyday(None)) >= needed(0.001)
+    for target in manifest.targets:
+        assert target.stages[0].kind == "lexical"
         for stage in target.stages:
-            assert np.isfinite(stage.threshold)
-            assert stage.requested == (0.0005 if target.id else 0)  # a cascade of two stages
-            assert stage.bound == pytest.approx(1 / (stage.rows[2] + 1))
-            assert stage.rows[2] > 100
-    assert bundle.manifest.on_error == "closed"
-    assert bundle.manifest.created_by.startswith("unlearn-guard ")
+            if stage.kind == "static":
+                assert (stage.threshold, stage.calibration) == (None, None)
+                assert stage.sieve is not None and stage.floor == stage.sieve["floor"]
+                continue
+            assert stage.floor is None and stage.sieve is None
+            found = stage.calibration
+            assert found is not None and stage.threshold == found["threshold"]
+            assert np.isfinite(found["threshold"]) and found["requested"] == 0.001
+            assert 0 < found["bound"] <= 0.001 < found["upper"] < 0.003
+            assert [len(bundle.arrays[stage.scores[side]]) for side in SIDES][2] == count
+        assert target.detection["everyday"] == count
+        assert target.detection["everyday_flagged"] <= 0.001 * count
+    assert manifest.on_error == "closed"
+    assert manifest.created_by.startswith("unlearn-guard ")
+
+
+def test_an_operators_everyday_prompts_come_beside_those_of_the_package(
+    policy_folder: Path, tmp_path: Path, bundle: Bundle
+) -> None:
+    mine = ["How do I reset my password?", "Where is my parcel?", everyday(None)[0].prompt]
+    write_rows(policy_folder / "mine.jsonl", [{"text": text} for text in mine])
+    given = ("targets:", "background: mine.jsonl\ntargets:")
+    compiled = compile_policy(rewrite(policy_folder, given), tmp_path / "out")
+    background = compiled.manifest.background
+    assert background["rows"] == bundle.manifest.background["rows"] + 2  # one is there already
+    assert background["sha256"] != bundle.manifest.background["sha256"]
+    raw = b"".join(path.read_bytes() for path in compiled.path.iterdir())
+    assert b"parcel" not in raw
 
 
 def test_compiling_changes_nothing_beside_its_output(policy_folder: Path, tmp_path: Path) -> None:

@@ -17,6 +17,21 @@ def test_a_score_flags_when_it_reaches_the_threshold(value: float, flags: bool) 
     assert Score(value, 0.5, "lexical").flags is flags
 
 
+def test_margins_are_in_units_of_what_is_usual() -> None:
+    """So that a detector whose scores lie close together is no less sure than another."""
+    narrow = Score(0.52, 0.5, "similarity", scale=0.01)
+    wide = Score(0.9, 0.5, "lexical", scale=0.8)
+    assert narrow.margin == pytest.approx(2) and wide.margin == pytest.approx(0.5)
+    assert Score(0.49, 0.5, "similarity", scale=0.01).margin == pytest.approx(-1)
+    assert Score(0.75, 0.5, "lexical").margin == 0.25
+
+
+@pytest.mark.parametrize("threshold", [float("inf"), 5e-324])
+def test_a_stage_that_only_dismisses_never_flags(threshold: float) -> None:
+    assert Score(1e9, threshold, "static").flags is (threshold < 1)
+    assert not Score(0.0, threshold, "static").flags
+
+
 def test_nothing_found() -> None:
     decision = Decision((), "v1", (("a", Score(0.1, 0.5, "lexical")),))
     assert not decision.flagged and decision.enforced == ()

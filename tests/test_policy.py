@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from guard.compile import read_examples
 from guard.errors import PolicyError
 from guard.policy import load_policy
 from tests.conftest import Refused, tree
@@ -29,6 +30,42 @@ WRONG: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
         "    detect: {kind: lexcal}\n    names",
         5,
         ("targets[0].detect.kind", "did you mean 'lexical'"),
+    ),
+    "detector that only dismisses": (
+        "    names",
+        "    detect: {kind: static}\n    names",
+        5,
+        ("targets[0].detect.kind", "'static' only dismisses; use 'cascade'"),
+    ),
+    "detector that only dismisses in the defaults": (
+        "targets:",
+        "defaults: {detect: {kind: static}}\ntargets:",
+        3,
+        ("defaults.detect.kind", "'static' only dismisses; use 'cascade'"),
+    ),
+    "miss rate of one": (
+        "    names",
+        "    detect: {max_miss_rate: 1}\n    names",
+        5,
+        ("targets[0].detect.max_miss_rate", "less than 1"),
+    ),
+    "pass rate above one": (
+        "    names",
+        "    detect: {pass_rate: 1.5}\n    names",
+        5,
+        ("targets[0].detect.pass_rate", "less than or equal to 1"),
+    ),
+    "multilingual neither on nor off": (
+        "    names",
+        "    detect: {multilingual: maybe}\n    names",
+        5,
+        ("targets[0].detect.multilingual", "boolean"),
+    ),
+    "option of the cascade at one of its stages": (
+        "    names",
+        "    detect: {kind: similarity, pass_rate: 0.1}\n    names",
+        5,
+        ("targets[0].detect.pass_rate", "unknown field"),
     ),
     "misspelt intervention": (
         "    names",
@@ -111,6 +148,42 @@ WRONG: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
     "names as a text": ("[Odalys Brennick]", "Odalys Brennick", 5, ("targets[0].names",)),
     "name that is a number": ("[Odalys Brennick]", "[1984]", 5, ("names[0]", "string")),
     "name without letters": ("[Odalys Brennick]", "['?!']", 5, ("names", "letters or digits")),
+    "aliases as a text": (
+        "    forget:",
+        "    aliases: O. B.\n    forget:",
+        6,
+        ("targets[0].aliases",),
+    ),
+    "alias without letters": (
+        "    forget:",
+        "    aliases: ['—']\n    forget:",
+        6,
+        ("targets[0].aliases", "letters or digits"),
+    ),
+    "aliases alone": (
+        "    names: [Odalys Brennick]\n    forget: brennick/forget.jsonl\n",
+        "    aliases: [Odalys Brennick]\n",
+        4,
+        ("targets[0]", "'names'", "'forget'"),
+    ),
+    "background a list": (
+        "targets:",
+        "background: [a.jsonl]\ntargets:",
+        3,
+        ("background", "path"),
+    ),
+    "background missing": (
+        "targets:",
+        "background: nowhere.jsonl\ntargets:",
+        0,
+        ("nowhere.jsonl", "no such file"),
+    ),
+    "background of a target": (
+        "    names",
+        "    background: b.jsonl\n    names",
+        5,
+        ("targets[0].background", "unknown field"),
+    ),
     "name with a NUL": (
         "[Odalys Brennick]",
         '["Odalys\\0Brennick"]',
@@ -323,6 +396,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     assert target.detect is not None and target.detect.kind == "cascade"
     assert target.intervene is not None and target.intervene.kind == "refuse"
     assert target.forget is None and target.retain is None
+    assert target.aliases == () and policy.background is None
 
 
 @pytest.mark.parametrize("mode", ["off", "shadow", "enforce", "'off'"])
@@ -336,6 +410,30 @@ def test_every_mode_can_be_written(tmp_path: Path, mode: str) -> None:
     ):
         path.write_text(text)
         assert load_policy(path).targets[0].mode == mode.strip("'")
+
+
+def test_aliases_are_names_that_are_found_too(policy_folder: Path) -> None:
+    policy = policy_folder / "policy.yaml"
+    aliases = "    aliases: [The Frost Glazier, O.B.]\n    forget:"
+    policy.write_text(BASE.replace("    forget:", aliases))
+    (target,) = load_policy(policy).targets
+    assert target.aliases == ("The Frost Glazier", "O.B.")
+    examples = read_examples(target, ())
+    assert examples.names == ("Odalys Brennick", "The Frost Glazier", "O.B.")
+
+
+def test_a_policy_says_which_stages_a_cascade_has(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "version: 1\nmodel: m\ndefaults: {detect: {multilingual: false}}\n"
+        "targets:\n  - {id: a, names: [Anna Berg]}\n"
+        "  - {id: b, names: [Bo Dahl], detect: {max_miss_rate: 0}}\n"
+    )
+    one, two = load_policy(path).targets
+    assert one.detect is not None and two.detect is not None
+    assert (one.detect.kind, one.detect.options) == ("cascade", {"multilingual": False})
+    # What a target says takes the place of the default as a whole.
+    assert (two.detect.kind, two.detect.options) == ("cascade", {"max_miss_rate": 0})
 
 
 def test_names_that_yaml_takes_for_something_else(tmp_path: Path) -> None:
@@ -353,6 +451,9 @@ def test_paths_are_relative_to_the_policy(tmp_path: Path, monkeypatch: pytest.Mo
     first = load_policy(Path("deep/folder/policy.yaml")).targets[0]
     assert first.forget == Path("deep/folder/brennick/forget.jsonl")
     assert first.forget.is_file()
+    deep = tmp_path / "deep/folder/policy.yaml"
+    deep.write_text(deep.read_text().replace("targets:", "background: mine.jsonl\ntargets:"))
+    assert load_policy(Path("deep/folder/policy.yaml")).background == Path("deep/folder/mine.jsonl")
     absolute = tmp_path / "deep/folder/policy.yaml"
     absolute.write_text(BASE.replace("brennick/forget.jsonl", str(tmp_path / "x.jsonl")))
     assert load_policy(absolute).targets[0].forget == tmp_path / "x.jsonl"

@@ -8,8 +8,9 @@ too: the rate that a threshold really has follows Beta(k, n + 1 - k) (Vovk, ACML
 
 *Neighbours* are few, and nearer than anything else that must be kept; they are no sample of what
 will be asked. Where there are enough of them for the requested rate, the threshold is at least
-their quantile at that rate; otherwise it stands midway between what they score at their highest and
-what forget rows score at their lowest.
+their quantile at that rate; otherwise it stands where, were they and the forget rows normal, as
+many of either would lie on the wrong side. What mostly scores nothing, names for instance, is told
+apart midway between what is kept at its highest and what is to be forgotten at its lowest.
 
 The stages of a cascade are calibrated one after the other, each counting what those before it have
 flagged already, so that the rate asked for is that of the cascade.
@@ -126,8 +127,11 @@ def calibrate(
     enough = len(near) >= needed(rate)
     if enough:
         threshold = max(threshold, _quantile(near, rate))
-    if midway or not enough:
-        threshold = max(threshold, _gap(above, near if len(near) else far))
+    kept = near if len(near) else far[np.isfinite(far)]
+    if midway:
+        threshold = max(threshold, _midway(above, kept))
+    elif not enough:
+        threshold = max(threshold, _between(above, kept))
     k = max(_allowed(count, rate), int(np.isposinf(far).sum())) + 1
     return Calibration(
         threshold=threshold,
@@ -169,9 +173,20 @@ def floor_for(positives: Scores, background: Scores, miss_rate: float, pass_rate
     )
 
 
-def _gap(above: Scores, below: Scores) -> float:
-    """Midway between what is kept and what is to be forgotten; above what is kept if they meet."""
-    above, below = above[np.isfinite(above)], below[np.isfinite(below)]
+def _between(above: Scores, below: Scores) -> float:
+    """Where as many forget rows as kept ones lie on the wrong side, were both normal.
+
+    Means and deviations are known from a few rows, unlike the tails.
+    """
+    if len(above) < 2 or len(below) < 2 or not (above.std() and below.std()):
+        return _midway(above, below)
+    weights = above.std(), below.std()
+    point = float(np.average([below.mean(), above.mean()], weights=weights))
+    return point if below.mean() < above.mean() else _midway(above, below)
+
+
+def _midway(above: Scores, below: Scores) -> float:
+    """Midway between what is kept and what is to be forgotten; above what is kept, without any."""
     if not len(below):
         return -math.inf
     highest = float(np.quantile(below, _HIGHEST))
@@ -197,7 +212,8 @@ def _conformal(scores: Scores, rate: float) -> float:
 
 def _quantile(scores: Scores, rate: float) -> float:
     """The score that the next of its kind passes at this rate, between two that were seen."""
-    place = (len(scores) + 1) * (1 - rate)  # Weibull's position, which is unbiased for the rate
+    # Weibull's position, which is unbiased for the rate
+    place = max((len(scores) + 1) * (1 - rate), 1.0)
     low = min(math.floor(place), len(scores)) - 1
     below, above = float(scores[low]), float(scores[min(low + 1, len(scores) - 1)])
     if math.isinf(below):

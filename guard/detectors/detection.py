@@ -5,6 +5,7 @@ see: a window that scores below a target's floor is dismissed for that target, a
 windows is settled as untouched. Windows in other languages than English are never dismissed.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -75,7 +76,7 @@ class Detection:
             DetectionError: A detector failed.
         """
         try:
-            left = dict.fromkeys(targets, tuple(range(len(view.windows))))
+            left = dict.fromkeys(targets, _distinct(view.windows))
         except Exception as error:
             raise _failed("view", error) from error
         for detector in self.detectors:
@@ -111,6 +112,8 @@ class Detection:
             placed = detector.targets[target]
             open_windows = left[target]
             values = {n: by_window[n][target] for n in open_windows if target in by_window[n]}
+            if any(map(math.isnan, values.values())):
+                raise ValueError("a score is not a number")  # it would be dismissed
             if values:
                 top = max(values, key=lambda number: values[number])
                 span = view.evidence(_span(view.windows[top]))
@@ -128,6 +131,14 @@ class Detection:
 
 
 _NEVER = float("-inf")
+
+
+def _distinct(windows: Sequence[Window]) -> tuple[int, ...]:
+    """The first window of each text: a text that is repeated scores the same."""
+    first: dict[str, int] = {}
+    for number, window in enumerate(windows):
+        first.setdefault(window.text, number)
+    return tuple(first.values())
 
 
 def _span(window: Window) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """Held-out rows of one target on their way through its stages.
 
-What a stage has settled is no matter of those that follow: they are calibrated on what is left to
-them, as they see it at run time.
+Everyday prompts that a stage has settled count for those that follow as settled, so that the rate
+asked for is that of all stages together. Forget rows and neighbours count in full for every stage:
+who leaves out the name meets the later stages alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,9 +57,8 @@ class HeldOut:
 
     def sieve(self, scores: Mapping[str, Scores], miss_rate: float, pass_rate: float) -> Floor:
         """Chooses a stage's floor; see `guard.detectors.calibration.floor_for`."""
-        open_rows = self.seen(scores, "positives")
         everyday = scores["background"][~self.foreign]
-        return floor_for(open_rows[np.isfinite(open_rows)], everyday, miss_rate, pass_rate)
+        return floor_for(_known(scores["positives"]), _known(everyday), miss_rate, pass_rate)
 
     def settle(
         self, scores: Mapping[str, Scores], threshold: float | None, floor: float | None
@@ -86,11 +86,19 @@ class HeldOut:
         }
 
     def seen(self, scores: Mapping[str, Scores], side: str) -> Scores:
-        """The scores of rows that have one, infinite where the row is settled already."""
-        values = np.where(self.dismissed[side], -np.inf, scores[side])
-        values = np.where(self.flagged[side], np.inf, values)
+        """The scores of one side's rows that have one; everyday prompts' infinite when settled."""
+        values = scores[side]
+        if side == "background":
+            values = np.where(self.dismissed[side], -np.inf, values)
+            values = np.where(self.flagged[side], np.inf, values)
         seen: Scores = values[~np.isnan(scores[side])]
         return seen
+
+
+def _known(scores: Scores) -> Scores:
+    """The scores of the rows that say something."""
+    known: Scores = scores[~np.isnan(scores)]
+    return known
 
 
 def _share(flags: Flags) -> float | None:

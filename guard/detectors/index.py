@@ -38,7 +38,13 @@ class NearestIndex:
             self._index = self._faiss.index_cpu_to_gpu(resources, 0, self._index)
 
     def nearest(self, vectors: Vectors) -> Vectors:
-        """Returns each vector's cosine to its nearest neighbour, float32 [m]."""
+        """Returns each vector's cosine to its nearest neighbour, float32 [m].
+
+        Raises:
+            ValueError: A vector is not finite; FAISS would call it far from everything.
+        """
+        if not np.isfinite(vectors).all():
+            raise ValueError("a vector is not finite")
         cosines, _ = self._index.search(np.ascontiguousarray(vectors, dtype=np.float32), 1)
         return np.asarray(cosines[:, 0], dtype=np.float32)
 

@@ -42,6 +42,7 @@ class Remembering:
             with self._lock:
                 for key, scores in fresh.items():
                     self._seen[key] = targets, scores
+                    self._seen.move_to_end(key)
                 while len(self._seen) > self._most:
                     self._seen.popitem(last=False)
         return [known[key] or {} for key in keys]

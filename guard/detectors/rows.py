@@ -17,7 +17,7 @@ import numpy.typing as npt
 from guard.data import Row
 from guard.detectors.base import Examples, Vectors
 from guard.detectors.terms import Evidence, Postings, Rows, terms
-from guard.view import View, Window
+from guard.view import View, slide
 
 _BLOCKS = 10
 
@@ -129,10 +129,10 @@ def collect(examples: Examples) -> Collected | None:
     owner: list[int] = []
     stays: list[bool] = []
     for number, row in enumerate(examples.forget[n] for n in numbers):
-        for place, text in enumerate(_vector_texts(row)):
-            texts.append(text)
-            owner.append(number)
-            stays.append(place > 0 and bool(row.answer))
+        asked, answered = _vector_texts(row)
+        texts += asked + answered
+        owner += [number] * len(asked + answered)
+        stays += [False] * len(asked) + [True] * len(answered)
     return Collected(
         examples,
         numbers,
@@ -149,19 +149,17 @@ def words_of(row: Row) -> dict[int, bool]:
     return {**terms(row.prompt), **terms(row.answer)}
 
 
-def _vector_texts(row: Row) -> list[str]:
-    """What is encoded of a row: what is asked first, then its answer, or a passage in pieces."""
+def _vector_texts(row: Row) -> tuple[list[str], list[str]]:
+    """What is encoded of a row: what is asked, or a passage in pieces; then what is answered."""
     if row.answer:
-        return [window.text for text in row.texts() for window in _whole(text)]
+        return _whole(row.prompt), [piece for text in row.texts()[1:] for piece in _whole(text)]
     windows = [window.text for window in View.of_text(row.prompt).windows]
-    return list(dict.fromkeys(windows)) or [row.prompt]
+    return list(dict.fromkeys(windows)) or [row.prompt], []
 
 
-def _whole(text: str) -> list[Window]:
+def _whole(text: str) -> list[str]:
     """A text as it is, or where an encoder cannot read it whole, in windows; no sentences."""
-    windows = View.of_text(text).windows
-    longest = max((window.end - window.start for window in windows), default=0)
-    return [w for w in windows if w.end - w.start == longest] or [Window(text, 0, len(text))]
+    return [text[start:end] for start, end in slide(text)] or [text]
 
 
 def blocks(count: int) -> Iterator[tuple[int, int]]:

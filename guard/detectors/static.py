@@ -48,9 +48,8 @@ class Static(Windowed):
         self._ids = list(self.targets)
         self._floors = np.array([placed.floor for placed in self.targets.values()])
         self._weights = np.array([part.data["weights"] for part in parts])
-        self._vectors = np.concatenate([p.arrays["vectors"] for p in parts]).astype(np.float32)
-        lengths = [len(part.arrays["vectors"]) for part in parts]
-        self._starts = np.cumsum([0, *lengths[:-1]])
+        # One product a target: in a product of all, the last bits would depend on the others.
+        self._vectors = [part.arrays["vectors"].astype(np.float32).T for part in parts]
         # Every target's telling words, looked up at once.
         words = np.concatenate([part.arrays["words"] for part in parts])
         order = np.argsort(words, kind="stable")
@@ -102,7 +101,7 @@ class Static(Windowed):
     ) -> list[dict[str, float]]:
         """Scores windows; targets that a window lies below the floor of are left out."""
         vectors = self._average([window.text for window in windows])
-        near = np.maximum.reduceat(vectors @ self._vectors.T, self._starts, axis=1)
+        near = np.column_stack([(vectors @ own).max(axis=1) for own in self._vectors])
         gains = np.stack([self._gain(window.text) for window in windows])
         scores = near * self._weights[:, 0] + gains * self._weights[:, 1] + self._weights[:, 2]
         found: list[dict[str, float]] = [{} for _ in windows]

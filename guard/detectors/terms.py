@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 _WORD = re.compile(r"\d+|[^\W\d_]+")
-_ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b")
+_ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b", re.IGNORECASE)
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
@@ -31,7 +31,7 @@ _MONTH = {
     for number, month in enumerate(_MONTHS, 1)
     for name in (month, month[:3])
     if name not in ("may", "mar")
-}
+} | {"sept": "9"}
 # Added to what a text names when a share of it is taken: one shared name is no proof.
 _DOUBT = 2.0
 TELLING = 4  # words that say most count, so that a long text does not gather what many say a little
@@ -47,8 +47,7 @@ def terms(text: str) -> dict[int, bool]:
     opens a sentence is not taken for a name.
     """
     if not text.isascii():
-        text = unicodedata.normalize("NFKD", text)
-        text = "".join(char for char in text if not unicodedata.combining(char))
+        text = "".join(map(_plain, text))
     found: dict[int, bool] = {}
     for match in _WORD.finditer(_ORDINAL.sub("", text)):
         word = match.group()
@@ -58,6 +57,15 @@ def terms(text: str) -> dict[int, bool]:
         term = _term(word)
         found[term] = found.get(term, False) or named
     return found
+
+
+@lru_cache(maxsize=20_000)  # bounded: a hostile text could hold every code point
+def _plain(char: str) -> str:
+    """A character without its accents.
+
+    One at a time: to normalise a text with a long run of accents takes its length squared.
+    """
+    return "".join(c for c in unicodedata.normalize("NFKD", char) if not unicodedata.combining(c))
 
 
 def _opens(match: "re.Match[str]") -> bool:

@@ -10,11 +10,13 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
+from typing import Literal
 
 from guard.disguise.likeness import likeness
 from guard.disguise.reading import Edit
 from guard.disguise.words import known_words
 
+_STRETCH = 256  # characters; no word is as long
 _LIKE = -3.0  # nats a letter, for a word all of whose letters are of another script
 _STYLED_BLOCKS = (
     range(0x80, 0x3400), range(0xA700, 0xAC00), range(0xFB00, 0x10000),
@@ -137,10 +139,16 @@ def find(text: str) -> Iterator[Edit]:
 
 def _without_marks(said: str) -> str:
     """Drops the marks of letters that bear more of them than any language has."""
-    said = unicodedata.normalize("NFC", said)
-    if not _MARKS.search(said) or not _ASCII.search(unicodedata.normalize("NFD", said)):
+    said = _normalize("NFC", said)
+    if not _MARKS.search(said) or not _ASCII.search(_normalize("NFD", said)):
         return said
-    return _MARKS.sub("", unicodedata.normalize("NFD", said))
+    return _MARKS.sub("", _normalize("NFD", said))
+
+
+def _normalize(form: Literal["NFC", "NFD"], said: str) -> str:
+    """Normalises in stretches: a run of marks takes its length squared."""
+    starts = range(0, len(said), _STRETCH)
+    return "".join([unicodedata.normalize(form, said[at : at + _STRETCH]) for at in starts])
 
 
 def _look(word: str) -> str:

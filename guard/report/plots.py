@@ -84,7 +84,8 @@ def roc_plot(stage: Stage, name: str, ident: str) -> Markup:
         axes.minorticks_off()
         axes.set_xlabel("flagged of what is to be kept")
         axes.set_ylabel("flagged of the forget rows")
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.1), fontsize=9)
+        if axes.get_legend_handles_labels()[0]:  # a stage may say nothing of any held-out row
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 0.1), fontsize=9)
         title = f"ROC curve of {name}"
         return _svg(figure, ident, title, _roc_words(stage))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from guard.batching import THREADS
 from guard.bundle import load_bundle
 from guard.engine import settings
 from guard.engine.compat import check_version
@@ -79,6 +80,8 @@ def _environment(bundle: Path, version: str, key: str) -> dict[str, str]:
         settings.VERSION: version,
         settings.KEY: key,
     }
+    # The cores are the engine's: the encoder takes one of eight, unless told otherwise.
+    environment.setdefault(THREADS, str(max((os.cpu_count() or 1) // 8, 1)))
     if environment.get("VLLM_USE_RUST_FRONTEND", "0").lower() not in ("", "0", "false"):
         raise EngineError("VLLM_USE_RUST_FRONTEND leaves the guard out; unset it")
     if environment.get("VLLM_SERVER_DEV_MODE", "0").lower() not in ("", "0", "false"):
