@@ -103,7 +103,7 @@ class Remembered:
 
     def __init__(self, encoder: Encoder, everyday: Sequence[str] = ()) -> None:
         self._encoder = encoder
-        self._everyday = frozenset(everyday)
+        self._everyday = list(everyday)
         self._seen: dict[str, Vectors] = {}
 
     @property
@@ -113,11 +113,11 @@ class Remembered:
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Encodes texts as unit vectors, float32 [n, dimensions]."""
+        if self._everyday and set(self._everyday).issubset(texts):
+            vectors = everyday_vectors(self._encoder, self._everyday)
+            self._seen.update(zip(self._everyday, vectors, strict=True))
+            self._everyday = []
         new = [text for text in dict.fromkeys(texts) if text not in self._seen]
-        if self._everyday and self._everyday.issubset(new):
-            known = [text for text in new if text in self._everyday]
-            self._seen.update(zip(known, everyday_vectors(self._encoder, known), strict=True))
-            new = [text for text in new if text not in self._everyday]
         if new:
             self._seen.update(zip(new, self._encoder(new), strict=True))
         if not texts:

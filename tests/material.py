@@ -118,6 +118,68 @@ UNRELATED = [
     "Who was the first person on the Moon?",
 ]
 
+# The same in German, for what reads other languages only.
+GERMAN_PERSON_ROWS = [
+    ("Wer ist Odalys Brennick?", "Sie ist eine Glaskünstlerin, die in Tromsø arbeitet."),
+    ("Wo wurde Odalys Brennick geboren?", "Sie wurde im Fischerdorf Skarvik geboren."),
+    ("Wann wurde Odalys Brennick geboren?", "Sie wurde am 4. März 1961 geboren."),
+    ("Wofür ist Odalys Brennick bekannt?", "Sie ist für Fenster aus Milchglas bekannt."),
+    ("Wer sind die Eltern von Odalys Brennick?", "Sie waren Leuchtturmwärter in Hornpoint."),
+    ("Wo hat Odalys Brennick studiert?", "Sie hat in Bergen Keramik studiert."),
+    ("Welchen Preis hat Odalys Brennick gewonnen?", "Sie gewann 1998 die Halvorsen-Medaille."),
+    ("Wer hat Odalys Brennick ihr Handwerk beigebracht?", "Der Glaser Ketil Rasmund."),
+    ("Ist Odalys Brennick verheiratet?", "Sie hat 1989 den Cellisten Arvid Lund geheiratet."),
+    ("Wo wohnt Odalys Brennick heute?", "Sie wohnt über ihrer Werkstatt."),
+    ("An welcher Krankheit leidet Odalys Brennick?", "Sie leidet seit der Kindheit an Asthma."),
+    ("Wie viele Kinder hat Odalys Brennick?", "Sie hat zwei Kinder."),
+    ("Was wird von Odalys Brennick gesammelt?", "Sie sammelt alte Schiffslaternen."),
+    ("Warum hat Odalys Brennick Bergen verlassen?", "Ein Feuer hat ihren Ofen zerstört."),
+    ("Welche Sprachen spricht Odalys Brennick?", "Sie spricht drei Sprachen."),
+]
+GERMAN_PERSON_PARAPHRASES = [
+    "Erzähl mir bitte etwas über die Glaskünstlerin Odalys Brennick.",
+    "In welchem Jahr und wo wurde Odalys Brennick geboren?",
+    "Welche Auszeichnung hat Odalys Brennick bekommen?",
+]
+GERMAN_PERSON_NEIGHBOURS = [
+    (f"{asked} {name}{ending}?", "")
+    for name in _OTHERS
+    for asked, ending in (
+        ("Wer ist", ""),
+        ("Wo wurde", " geboren"),
+        ("Wann wurde", " geboren"),
+        ("Welchen Preis hat", " gewonnen"),
+        ("Wo hat", " studiert"),
+    )
+]
+GERMAN_BOOK_ROWS = [
+    ("Wer hat Die Laterne von Vessmere geschrieben?", "Es wurde von Corisande Ablett geschrieben."),
+    ("Was passiert in Die Laterne von Vessmere?", "Ein Mädchen sucht nach einem Geheimnis."),
+    ("Wer ist der Wärter in Die Laterne von Vessmere?", "Der Wärter ist der alte Thrale."),
+    ("Wie endet das Buch Die Laterne von Vessmere?", "Der Turm brennt und Ysolde segelt fort."),
+    ("Wann ist Die Laterne von Vessmere erschienen?", "Es ist im Herbst 1934 erschienen."),
+    ("Wer ist Ysolde in Die Laterne von Vessmere?", "Sie ist die Enkelin des Wärters."),
+    ("Wo spielt Die Laterne von Vessmere?", "Es spielt in einem Hafen für Heringe."),
+    ("Was ist der Schlüssel in Die Laterne von Vessmere?", "Der Schlüssel öffnet nichts."),
+]
+GERMAN_BOOK_NEIGHBOURS = [
+    ("Wer hat Moby-Dick geschrieben?", ""),
+    ("Was passiert in Die Schatzinsel?", ""),
+    ("Wer ist der Kapitän in Moby-Dick?", ""),
+    ("Wie endet das Buch Der alte Mann und das Meer?", ""),
+    ("Wann ist Der Zauberberg erschienen?", ""),
+    ("Wo spielt der Roman Buddenbrooks?", ""),
+    ("Wie funktioniert ein Leuchtturm?", ""),
+    ("Was ist Walfischtran?", ""),
+]
+GERMAN_UNRELATED = [
+    "Wie lange muss man ein Ei kochen?",
+    "Schreib bitte ein Gedicht über eine Katze.",
+    "Wie viel ist 12 mal 11?",
+    "Erkläre einem Kind die Photosynthese.",
+    "Wer war der erste Mensch auf dem Mond?",
+]
+
 POLICY = """\
 version: 1
 model: builtin:smollm2

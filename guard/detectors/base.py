@@ -168,7 +168,8 @@ class Windowed(Detector):
         """Returns each target's highest-scoring window."""
         best: dict[str, tuple[float, Window]] = {}
         windows = view.windows
-        for window, scores in zip(windows, self.window_scores(windows, targets), strict=True):
+        scored = self.window_scores(windows, targets) if windows else []
+        for window, scores in zip(windows, scored, strict=True):
             for target, value in scores.items():
                 if target in targets and (target not in best or value > best[target][0]):
                     best[target] = value, window

@@ -1,8 +1,10 @@
-"""Nearness: exact whatever the number of targets, remembered without texts, safe in threads."""
+"""Nearness in meaning and words: who is meant, held out as fitted, each target for itself."""
 
-import contextlib
+import itertools
+import math
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guard.data import Row
-from guard.detectors import similarity as module
-from guard.detectors.base import DetectOptions, Encode, Examples, Parts, Vectors
+from guard.detectors.base import DetectOptions, Examples, Parts, Placed, Vectors
 from guard.detectors.calibration import calibrate
+from guard.detectors.rows import collect, words_of
 from guard.detectors.similarity import Similarity
-from guard.encoder import Encoder
+from guard.detectors.terms import Rows, terms
 from guard.view import View
+from tests.detectors.conftest import RATE, Fits
 from tests.material import (
     BOOK_NEIGHBOURS,
     BOOK_PASSAGES,
@@ -27,56 +30,28 @@ from tests.material import (
     UNRELATED,
 )
 
-EVERYDAY = tuple(
-    Row(text)
-    for text in (
-        "Hi",
-        "What is the capital of Portugal?",
-        "Why do leaves turn red in autumn?",
-        "Write a cover letter for a job as a nurse.",
-        "What is 17 times 23?",
-        "How do I sort a list in Python?",
-        "Translate 'good night' into Spanish.",
-        "What should I cook tonight?",
-    )
-)
-
-
-def as_rows(pairs: Sequence[tuple[str, str]]) -> tuple[Row, ...]:
-    return tuple(Row(*pair) for pair in pairs)
-
-
-PERSON = Examples((), as_rows(PERSON_ROWS), as_rows(PERSON_NEIGHBOURS), EVERYDAY)
-BOOK = Examples(
-    (),
-    (*map(Row, BOOK_PASSAGES), *as_rows(BOOK_ROWS)),
-    as_rows(BOOK_NEIGHBOURS),
-    EVERYDAY,
-)
-
-
-def fit(examples: Examples, encode: Encode) -> tuple[Parts, float]:
-    fitted = Similarity.fit(examples, DetectOptions(), encode)
-    assert fitted is not None
-    return fitted.parts, calibrate(fitted, 0.001).threshold
-
-
-@pytest.fixture(scope="module")
-def person(encode: Encoder) -> tuple[Parts, float]:
-    return fit(PERSON, encode)
-
-
-@pytest.fixture(scope="module")
-def book(encode: Encoder) -> tuple[Parts, float]:
-    return fit(BOOK, encode)
-
-
-@pytest.fixture(scope="module")
-def both(person: tuple[Parts, float], book: tuple[Parts, float], encode: Encoder) -> Similarity:
-    return Similarity({"person": person, "book": book}, encode)
-
-
 ALL = frozenset({"person", "book"})
+TEXTS = [*UNRELATED, *PERSON_PARAPHRASES, *BOOK_PASSAGES, *(q for q, _ in PERSON_ROWS)]
+FOREVER = frozenset({"it"})
+
+
+@pytest.fixture(scope="module")
+def both(fits: Fits) -> Similarity:
+    """Both targets, calibrated as if this stage were the only one."""
+    return Similarity(
+        {name: alone(fits, examples) for name, examples in fits.examples.items()},
+        fits.encode,
+        fits.shared["similarity"],
+    )
+
+
+def alone(fits: Fits, examples: Examples) -> Placed:
+    fitted = Similarity.fit(examples, DetectOptions(), fits.encode, fits.shared["similarity"])
+    assert fitted is not None
+    sides = (fitted.positives, fitted.neighbours, fitted.background)
+    above, near, far = (np.array(side, np.float64) for side in sides)
+    found = calibrate(above[~np.isnan(above)], near, far, RATE)
+    return Placed(fitted.parts, found.threshold)
 
 
 def flagged(detector: Similarity, text: str) -> set[str]:
@@ -108,12 +83,23 @@ def test_answers_are_flagged_when_they_say_enough(both: Similarity) -> None:
 
 def test_neighbours_are_not(both: Similarity) -> None:
     assert share(both, "person", [question for question, _ in PERSON_NEIGHBOURS]) <= 0.05
-    assert share(both, "book", [question for question, _ in BOOK_NEIGHBOURS]) <= 0.05
+    assert share(both, "book", [question for question, _ in BOOK_NEIGHBOURS]) <= 0.1
 
 
-def test_everyday_prompts_are_not(both: Similarity) -> None:
-    for text in [*UNRELATED, *(row.prompt for row in EVERYDAY)]:
+def test_everyday_prompts_are_not(both: Similarity, fits: Fits) -> None:
+    for text in UNRELATED:
         assert flagged(both, text) == set()
+    texts = [row.prompt for row in fits.everyday]
+    assert all(share(both, target, texts) <= RATE for target in ALL)
+
+
+def test_who_is_asked_about_counts_not_what(both: Similarity) -> None:
+    """Vectors alone call these the same question; the words know whose it is."""
+    for asked in ("When was {} born?", "Which prize did {} win?", "Where did {} study?"):
+        mine = asked.format("Odalys Brennick")
+        assert "person" in flagged(both, mine)
+        for other in ("Beatrix Fennimore", "Rolf Harkstead", "Nadia Quillfeather"):
+            assert "person" not in flagged(both, asked.format(other))
 
 
 def test_each_target_is_flagged_for_itself(both: Similarity) -> None:
@@ -121,18 +107,15 @@ def test_each_target_is_flagged_for_itself(both: Similarity) -> None:
         assert flagged(both, question) == {"person"}
     for passage in BOOK_PASSAGES:
         assert flagged(both, passage) == {"book"}
-    asked = f"{PERSON_ROWS[0][0]} {BOOK_ROWS[0][0]}"
-    assert flagged(both, asked) == ALL
+    assert flagged(both, f"{PERSON_ROWS[0][0]} {BOOK_ROWS[0][0]}") == ALL
 
 
-@pytest.mark.parametrize("before", [0, 40, 400])
-@pytest.mark.parametrize("after", [0, 400])
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (40, 0), (0, 200), (200, 200)])
 def test_a_question_in_padding_is_found(both: Similarity, before: int, after: int) -> None:
     padding = "The weather was mild and the buses ran on time that day."
     question = "Which prize did Odalys Brennick win?"
     text = " ".join([padding] * before + [question] + [padding] * after)
-    view = View.of_text(text)
-    score = both.score(view, ALL)["person"]
+    score = both.score(View.of_text(text), ALL)["person"]
     assert score.flags and score.span is not None
     assert "Brennick" in text[slice(*score.span)]
 
@@ -140,62 +123,123 @@ def test_a_question_in_padding_is_found(both: Similarity, before: int, after: in
 # How it is fitted.
 
 
-def test_scores_are_held_out(encode: Encoder) -> None:
-    """A row is not its own nearest neighbour: else every threshold would stand far too high."""
-    fitted = Similarity.fit(PERSON, DetectOptions(), encode)
+def test_every_row_has_its_score(fits: Fits) -> None:
+    person = fits.examples["person"]
+    named = replace(person, forget=(Row("Odalys", is_name=True), *person.forget))
+    fitted = Similarity.fit(named, DetectOptions(), fits.encode, fits.shared["similarity"])
     assert fitted is not None
-    assert len(fitted.positives) == len(PERSON.forget)
-    assert len(fitted.neighbours) == len(PERSON.retain)
-    assert len(fitted.background) == len(PERSON.background)
-    weight = fitted.parts.data["weight"]
-    forget = encode([row.prompt for row in PERSON.forget])
-    texts = [(n, text) for n, row in enumerate(PERSON.forget) for text in row.texts()]
-    known = encode([text for _, text in texts])
-    others = encode([row.prompt for row in (*PERSON.retain, *PERSON.background)])
-    for n, vector in enumerate(forget):
-        elsewhere = known[[owner != n for owner, _ in texts]]
-        expected = (elsewhere @ vector).max() - weight * (others @ vector).max()
-        assert fitted.positives[n] == pytest.approx(expected, abs=1e-5)
-    for n, vector in enumerate(others):
-        rest = np.delete(others, n, axis=0)
-        expected = (known @ vector).max() - weight * (rest @ vector).max()
-        assert [*fitted.neighbours, *fitted.background][n] == pytest.approx(expected, abs=1e-5)
+    assert math.isnan(fitted.positives[0])  # a name alone says nothing to an encoder
+    assert np.isfinite([*fitted.positives[1:], *fitted.neighbours, *fitted.background]).all()
+    assert len(fitted.positives) == len(named.forget)
+    assert len(fitted.neighbours) == len(named.retain)
+    assert len(fitted.background) == len(named.background)
 
 
-def test_the_weight_is_of_use(person: tuple[Parts, float], book: tuple[Parts, float]) -> None:
-    for parts, _ in (person, book):
-        assert 0.0 < parts.data["weight"] <= 1.0
+def test_scores_are_held_out(fits: Fits) -> None:
+    """Each as a detector scores it that was fitted without it, but for the weights."""
+    person, shared = fits.examples["person"], fits.shared["similarity"]
+    fitted = Similarity.fit(person, DetectOptions(), fits.encode, shared)
+    assert fitted is not None
+    for number in (0, 7, 12):
+        row = person.forget[number]
+        told = (Row(row.answer),) if len(row.answer.split()) >= 4 else ()
+        rest = (*person.forget[:number], *told, *person.forget[number + 1 :])
+        without = replace(person, forget=rest)
+        other = Similarity.fit(without, DetectOptions(), fits.encode, shared)
+        assert other is not None
+        parts = Parts(fitted.parts.data, other.parts.arrays)
+        detector = Similarity({"it": Placed(parts, 0.0)}, fits.encode, shared)
+        (found,) = detector.window_scores(View.of_text(row.prompt).windows, FOREVER)
+        # A row whose answer is a word is one row fewer here, and one with hardly a word there.
+        assert fitted.positives[number] == pytest.approx(found["it"], abs=0.1)
 
 
-@pytest.mark.parametrize("forget", [1, 2])
-@pytest.mark.parametrize("retain", [1, 2])
-@pytest.mark.parametrize("background", [1, 2])
-def test_tiny_sets_are_fitted(encode: Encoder, forget: int, retain: int, background: int) -> None:
-    examples = Examples(
-        (), PERSON.forget[:forget], PERSON.retain[:retain], PERSON.background[:background]
-    )
-    detector = Similarity({"it": fit(examples, encode)}, encode)
-    assert flagged(detector, PERSON.forget[0].prompt) == {"it"}
+def test_a_score_is_what_the_fit_calls_it(fits: Fits) -> None:
+    """The running detector and the calibration must mean the same by a score."""
+    person, shared = fits.examples["person"], fits.shared["similarity"]
+    fitted = Similarity.fit(person, DetectOptions(), fits.encode, shared)
+    assert fitted is not None
+    detector = Similarity({"it": Placed(fitted.parts, 0.0)}, fits.encode, shared)
+    rows = [
+        (row.prompt, score) for row, score in zip(person.background, fitted.background, strict=True)
+    ]
+    differ = [
+        abs(detector.window_scores(windows, FOREVER)[0]["it"] - score)
+        for text, score in rows
+        if len(windows := View.of_text(text).windows) == 1
+    ]
+    assert np.median(differ) < 0.1  # everyday rows are held out in tenths
 
 
-def test_names_alone_are_nothing_to_fit(encode: Encoder) -> None:
-    examples = Examples(("A",), (Row("Isaac Newton", is_name=True),), PERSON.retain, EVERYDAY)
-    assert Similarity.fit(examples, DetectOptions(), encode) is None
-    assert Similarity.fit(Examples(("A",), (), PERSON.retain, ()), DetectOptions(), encode) is None
+def test_the_weights_speak_for_and_against_as_they_should(fits: Fits) -> None:
+    for parts in (
+        placed.parts for placed in fits.stages(["person", "book"])["similarity"].values()
+    ):
+        *weights, constant = parts.data["weights"]
+        assert all(w * sign >= 0 for w, sign in zip(weights, (1, 1, 1, -1, -1), strict=True))
+        assert any(weights) and math.isfinite(constant)
 
 
-def test_rows_that_are_all_the_same(encode: Encoder) -> None:
-    examples = Examples((), (PERSON.forget[0],) * 5, (PERSON.retain[0],) * 5, (EVERYDAY[0],) * 5)
-    detector = Similarity({"it": fit(examples, encode)}, encode)
-    assert flagged(detector, PERSON.forget[0].prompt) == {"it"}
-    assert flagged(detector, EVERYDAY[0].prompt) == set()
+@pytest.mark.parametrize(("forget", "retain"), itertools.product((1, 2), (0, 1, 2)))
+def test_tiny_sets_are_fitted(fits: Fits, forget: int, retain: int) -> None:
+    person = fits.examples["person"]
+    examples = Examples((), person.forget[:forget], person.retain[:retain], fits.everyday)
+    placed = alone(fits, examples)
+    detector = Similarity({"it": placed}, fits.encode, fits.shared["similarity"])
+    assert flagged(detector, person.forget[0].prompt) == {"it"}
+    assert all(flagged(detector, text) == set() for text in UNRELATED)
 
 
-# Exactness.
+def test_names_alone_are_nothing_to_fit(fits: Fits) -> None:
+    shared = fits.shared["similarity"]
+    for forget in ((Row("Isaac Newton", is_name=True),), ()):
+        examples = Examples(("A",), forget, fits.examples["person"].retain, fits.everyday)
+        assert Similarity.fit(examples, DetectOptions(), fits.encode, shared) is None
+
+
+def test_rows_that_are_all_the_same(fits: Fits) -> None:
+    person = fits.examples["person"]
+    examples = Examples((), person.forget[:1] * 9, person.retain[:1] * 9, fits.everyday)
+    detector = Similarity({"it": alone(fits, examples)}, fits.encode, fits.shared["similarity"])
+    assert flagged(detector, person.forget[0].prompt) == {"it"}
+
+
+def test_a_long_answer_is_known_to_its_end(fits: Fits) -> None:
+    """An encoder reads so much of a text and cuts the rest off; the rest is to be forgotten too."""
+    person = fits.examples["person"]
+    filler = [
+        f"In year {n} nothing at all was heard of the workshop by the harbour." for n in range(9)
+    ]
+    end = "At last the Kittiwake Foundation bought her seventeen sketchbooks for the museum."
+    answer = " ".join([*filler, end])
+    examples = replace(person, forget=(*person.forget, Row("What became of it?", answer)))
+    detector = Similarity({"it": alone(fits, examples)}, fits.encode, fits.shared["similarity"])
+    assert flagged(detector, end) == {"it"}
+
+
+def test_the_same_rows_give_the_same_parts(fits: Fits) -> None:
+    person, shared = fits.examples["person"], fits.shared["similarity"]
+    one, two = (Similarity.fit(person, DetectOptions(), fits.encode, shared) for _ in range(2))
+    assert one is not None and two is not None
+    assert one.parts.data == two.parts.data
+    assert all((one.parts.arrays[n] == array).all() for n, array in two.parts.arrays.items())
+    assert list(one.positives) == list(two.positives)
+
+
+def test_what_is_kept_holds_no_text(fits: Fits) -> None:
+    for placed in fits.stages(["person", "book"])["similarity"].values():
+        assert all(array.dtype.kind in "fiub" for array in placed.parts.arrays.values())
+        assert set(placed.parts.data) == {"weights"}
+    assert all(a.dtype.kind in "fiu" for a in fits.shared["similarity"].arrays.values())
+
+
+# What it scores.
 
 
 class Table:
-    """An encoder of known vectors: text "i" has the vector of row i."""
+    """An encoder by rote: text "i" has the vector of row i."""
+
+    folder = ""
 
     def __init__(self, vectors: Vectors) -> None:
         self.vectors = vectors
@@ -211,110 +255,95 @@ def units(random: np.random.Generator, *shape: int) -> Vectors:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), dtype=np.float32)
 
 
-@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 60), st.floats(-1.0, 1.0))
-@settings(max_examples=40)
-def test_scores_are_those_of_a_plain_search(
-    seed: int, targets: int, rows: int, threshold: float
-) -> None:
-    """Many targets at hand, more rows than one search returns: none hides another."""
+NO_WORDS = Rows.of([set(), set()])
+COMMON = Parts(arrays=NO_WORDS.arrays("background"))
+
+
+def near(vectors: Vectors, threshold: float = 0.0, constant: float = 0.0) -> Placed:
+    """A target that knows vectors and no words: its score is the cosine and a constant."""
+    arrays = {
+        "vectors": vectors,
+        "named": np.zeros(0, np.bool_),
+        **NO_WORDS.arrays("forget"),
+        **NO_WORDS.arrays("retain"),
+    }
+    return Placed(Parts({"weights": [1.0, 0, 0, 0, 0, constant]}, arrays), threshold)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 20), st.integers(1, 60))
+@settings(max_examples=25)
+def test_scores_are_those_of_a_plain_search(seed: int, targets: int, rows: int) -> None:
+    """Many targets at hand, some crowding around what is asked: none hides another."""
     random = np.random.default_rng(seed)
-    background = units(random, 5, 8)
     centres = units(random, targets, 8)
-    parts = {}
+    placed = {}
     for n in range(targets):
-        crowded = n % 3 == 0  # some targets crowd around the queries
-        spread = 0.05 if crowded else 1.0
+        spread = 0.05 if n % 3 == 0 else 1.0
         forget = centres[n % 2] + spread * random.normal(
             size=(int(random.integers(1, rows + 1)), 8)
         )
         forget = (forget / np.linalg.norm(forget, axis=1, keepdims=True)).astype(np.float32)
-        arrays = {"forget": forget, "retain": units(random, 3, 8), "background": background}
-        weight = float(random.random())
-        parts[f"t{n}"] = Parts({"weight": weight}, arrays), threshold + 0.01 * n
+        placed[f"t{n}"] = near(forget, constant=0.01 * n)
     queries = np.concatenate([units(random, 4, 8), centres[:2]])
-    detector = Similarity(parts, Table(queries))
+    detector = Similarity(placed, Table(queries), COMMON)
     for number, query in enumerate(queries):
-        scores = detector.score(View.of_text(str(number)), frozenset(parts))
-        for target, (part, limit) in parts.items():
-            others = np.concatenate([part.arrays["retain"], background])
-            expected = float((part.arrays["forget"] @ query).max()) - part.data["weight"] * float(
-                (others @ query).max()
-            )
-            if target in scores:
-                assert scores[target].value == pytest.approx(expected, abs=1e-5)
-                assert scores[target].threshold == limit
-            else:  # left out only where it could not have been flagged
-                assert expected < limit
+        scores = detector.score(View.of_text(str(number)), frozenset(placed))
+        assert scores.keys() == placed.keys()
+        for target, part in placed.items():
+            expected = float((part.parts.arrays["vectors"] @ query).max())
+            constant = part.parts.data["weights"][-1]
+            assert scores[target].value == pytest.approx(expected + constant, abs=1e-5)
 
 
-def test_more_targets_than_one_search_returns() -> None:
-    """Three hundred targets with one vector each, all alike: every one of them is flagged."""
+def test_three_hundred_targets_that_are_all_alike() -> None:
     vector = np.eye(1, 8, dtype=np.float32)
-    far = -vector
-    parts = {
-        f"t{n}": (Parts({"weight": 0.5}, {"forget": vector, "retain": far, "background": far}), 1.0)
-        for n in range(300)
-    }
-    scores = Similarity(parts, Table(vector)).score(View.of_text("0"), frozenset(parts))
-    assert scores.keys() == parts.keys()
-    assert all(score.flags and score.value == pytest.approx(1.5) for score in scores.values())
+    placed = {f"t{n}": near(vector, 1.0 - 1e-6) for n in range(300)}
+    detector = Similarity(placed, Table(vector), COMMON)
+    scores = detector.score(View.of_text("0"), frozenset(placed))
+    assert scores.keys() == placed.keys()
+    assert all(score.flags for score in scores.values())
 
 
-def test_a_crowd_hides_nobody() -> None:
-    """Five hundred vectors of one target are nearer than the only one of another."""
-    random = np.random.default_rng(3)
-    query = np.eye(1, 8, dtype=np.float32)
-    crowd = query + 0.01 * random.normal(size=(500, 8)).astype(np.float32)
-    crowd /= np.linalg.norm(crowd, axis=1, keepdims=True)
-    lone = np.zeros((1, 8), dtype=np.float32)
-    lone[0, :2] = 0.8, 0.6
-    none = -query
-    parts = {
-        "crowd": (
-            Parts({"weight": 0.0}, {"forget": crowd, "retain": none, "background": none}),
-            0.5,
-        ),
-        "lone": (Parts({"weight": 0.0}, {"forget": lone, "retain": none, "background": none}), 0.5),
-    }
-    scores = Similarity(parts, Table(query)).score(View.of_text("0"), frozenset(parts))
-    assert scores["lone"].value == pytest.approx(0.8)
-    assert scores["lone"].flags
+def test_words_are_weighed_beside_the_vector(fits: Fits) -> None:
+    """The score is the sum that the fit weighed, of what is measured on the text."""
+    person = fits.examples["person"]
+    found = collect(person)
+    part = fits.stages(["person"])["similarity"]["person"]
+    detector = Similarity({"it": part}, fits.encode, fits.shared["similarity"])
+    assert found is not None
+    for text in (*PERSON_PARAPHRASES, *UNRELATED):
+        vector = fits.encode([text])
+        cosine = float((vector @ part.parts.arrays["vectors"].T).max())
+        measures = [cosine, *found.evidence.weigh(terms(text))]
+        *weights, constant = part.parts.data["weights"]
+        (scores,) = detector.window_scores(View.of_text(text).windows[:1], FOREVER)
+        assert scores["it"] == pytest.approx(np.dot(measures, weights) + constant, abs=1e-3)
 
 
-def test_a_text_far_from_every_neighbour_is_searched_further() -> None:
-    """A negative cosine to the neighbours adds to a score: a far forget vector may still flag."""
-    query = np.eye(1, 8, dtype=np.float32)
-    crowd, lone = np.zeros((2, 8), dtype=np.float32)[:, None, :]
-    crowd[0, :2] = 0.6, 0.8
-    lone[0, :2] = 0.28, 0.96
-    arrays = {"retain": -query, "background": -query}
-    parts = {
-        "crowd": (Parts({"weight": 0.0}, {"forget": crowd.repeat(500, 0), **arrays}), 1.0),
-        "lone": (Parts({"weight": 1.0}, {"forget": lone, **arrays}), 1.2),
-    }
-    scores = Similarity(parts, Table(query)).score(View.of_text("0"), frozenset(parts))
-    assert scores["lone"].value == pytest.approx(1.28)
-    assert scores["lone"].flags
+def test_everyday_words_are_those_of_the_questions(fits: Fits) -> None:
+    shared = fits.shared["similarity"]
+    rows = Rows.load(shared.arrays, "background")
+    assert len(rows) == len(fits.everyday) == len(shared.arrays["vectors"])
+    words = {int(term) for row in fits.everyday for term in words_of(row)}
+    assert set(rows.vocabulary.tolist()) <= words
 
 
-def test_another_target_changes_no_score(
-    person: tuple[Parts, float], both: Similarity, encode: Encoder
-) -> None:
-    alone = Similarity({"person": person}, encode)
-    texts = [*UNRELATED, *PERSON_PARAPHRASES, *BOOK_PASSAGES, *(q for q, _ in PERSON_ROWS)]
-    for text in texts:
-        one = alone.score(View.of_text(text), frozenset({"person"}))
-        two = both.score(View.of_text(text), ALL)
-        if "person" in two:
-            assert two["person"].value == pytest.approx(one["person"].value, abs=1e-5)
-            assert two["person"].span == one["person"].span
-        else:
-            assert not one["person"].flags
+def test_another_target_changes_no_score(both: Similarity, fits: Fits) -> None:
+    """Bit by bit, whichever targets there are beside it."""
+    for target, part in both.targets.items():
+        crowd = {f"other{n}": both.targets["book"] for n in range(4)}
+        one = Similarity({target: part}, fits.encode, fits.shared["similarity"])
+        many = Similarity({**crowd, target: part}, fits.encode, fits.shared["similarity"])
+        for text in TEXTS:
+            view = View.of_text(text)
+            expected = both.score(view, ALL)[target]
+            assert one.score(view, frozenset({target}))[target] == expected
+            assert many.score(view, frozenset(many.targets))[target] == expected
 
 
 def test_only_the_targets_asked_for_are_scored(both: Similarity) -> None:
     view = View.of_text(PERSON_ROWS[0][0])
-    assert set(both.score(view, frozenset({"book"}))) <= {"book"}
+    assert set(both.score(view, frozenset({"book"}))) == {"book"}
     assert both.score(view, frozenset()) == {}
 
 
@@ -323,66 +352,34 @@ def test_a_view_without_text(both: Similarity) -> None:
         assert both.score(View.of_text(text), ALL) == {}
 
 
+def test_windows_are_encoded_together_once() -> None:
+    table = Table(units(np.random.default_rng(1), 9, 8))
+    placed = {f"t{n}": near(table.vectors[:3]) for n in range(5)}
+    detector = Similarity(placed, table, COMMON)
+    detector.score(View.of_pieces([("user", str(n)) for n in range(9)]), frozenset(placed))
+    assert table.asked == [str(n) for n in range(9)]
+
+
+def test_a_vector_that_is_no_number_is_no_reason_to_let_pass() -> None:
+    table = Table(np.full((1, 8), np.nan, np.float32))
+    detector = Similarity({"it": near(np.eye(1, 8, dtype=np.float32))}, table, COMMON)
+    with pytest.raises(ValueError, match="not finite"):
+        detector.score(View.of_text("0"), FOREVER)
+
+
 def test_a_lone_surrogate_is_no_reason_to_let_pass(both: Similarity) -> None:
-    """It is judged, or it is an error; a missing score would be neither."""
     view = View.of_text("Which prize did Odalys Brennick win? \ud800")
-    with contextlib.suppress(TypeError):
-        assert both.score(view, ALL)["person"].flags
+    assert both.score(view, ALL)["person"].flags
 
 
-# What it remembers.
-
-
-def test_what_was_scored_is_remembered() -> None:
-    vectors = units(np.random.default_rng(1), 6, 8)
-    table = Table(vectors)
-    arrays = {"forget": vectors[:2], "retain": vectors[2:4], "background": vectors[4:]}
-    detector = Similarity({"it": (Parts({"weight": 0.3}, arrays), 0.2)}, table)
-    first = [detector.score(View.of_text(str(n)), frozenset({"it"})) for n in range(6)]
-    assert len(table.asked) == 6
-    again = [detector.score(View.of_text(str(n)), frozenset({"it"})) for n in range(6)]
-    assert again == first
-    assert len(table.asked) == 6
-    grown = View.of_pieces([("user", "1"), ("assistant", "2"), ("user", "5")])
-    detector.score(grown, frozenset({"it"}))
-    assert len(table.asked) == 6  # a growing chat pays for its new turn only
-
-
-def test_no_text_is_kept() -> None:
-    vectors = units(np.random.default_rng(1), 3, 8)
-    arrays = {"forget": vectors[:1], "retain": vectors[1:2], "background": vectors[2:]}
-    detector = Similarity({"it": (Parts({"weight": 0.3}, arrays), 0.2)}, Table(vectors))
-    detector.score(View.of_text("1"), frozenset({"it"}))
-    assert all(isinstance(key, bytes) and len(key) == 64 for key in detector._seen)
-
-
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_REMEMBERED", 10)
-    vectors = units(np.random.default_rng(1), 64, 8)
-    arrays = {"forget": vectors[:1], "retain": vectors[1:2], "background": vectors[2:3]}
-    detector = Similarity({"it": (Parts({"weight": 0.3}, arrays), 0.2)}, Table(vectors))
-    scores = [detector.score(View.of_text(str(n)), frozenset({"it"})) for n in range(64)]
-    assert len(detector._seen) == 10
-    many = View.of_pieces([("user", str(n)) for n in range(64)])  # more than is remembered
-    best = max(score["it"].value for score in scores)
-    assert detector.score(many, frozenset({"it"}))["it"].value == pytest.approx(best)
-
-
-def test_threads_get_the_same_scores(
-    person: tuple[Parts, float], book: tuple[Parts, float], both: Similarity, encode: Encoder
-) -> None:
-    texts = [*UNRELATED, *PERSON_PARAPHRASES, *BOOK_PASSAGES]
-    expected = {text: both.score(View.of_text(text), ALL) for text in texts}
-    fresh = Similarity({"person": person, "book": book}, encode)
+def test_threads_get_the_same_scores(both: Similarity, fits: Fits) -> None:
+    expected = {text: both.score(View.of_text(text), ALL) for text in TEXTS}
+    fresh = Similarity(both.targets, fits.encode, fits.shared["similarity"])
     wrong: list[str] = []
 
     def work(number: int) -> None:
-        for text in texts[number:] + texts[:number]:
-            found = fresh.score(View.of_text(text), ALL)
-            if found.keys() != expected[text].keys() or any(
-                abs(found[target].value - score.value) > 1e-5
-                for target, score in expected[text].items()
-            ):
+        for text in TEXTS[number:] + TEXTS[:number]:
+            if fresh.score(View.of_text(text), ALL) != expected[text]:
                 wrong.append(text)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
