@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import ClassVar, Generic, TypeVar
 
 from guard.data import Row
@@ -31,7 +31,7 @@ from guard.mining import Mined
 from guard.misspelling import Misspellings
 from guard.names import variants
 from guard.near import NearMatcher
-from guard.normalize import fold
+from guard.normalize import Folded, fold
 from guard.view import View
 
 T = TypeVar("T")
@@ -150,9 +150,9 @@ class _Reader(Generic[T]):
         self._exact = PhraseMatcher(phrases)
         self._near = NearMatcher(phrases, ordinary)
 
-    def find(self, text: str) -> Iterator[tuple[int, int, T, float]]:
+    def find(self, text: str | Folded) -> Iterator[tuple[int, int, T, float]]:
         """Yields each match: start, end, payload and the share of its letters that are right."""
-        folded = fold(text)
+        folded = fold(text) if isinstance(text, str) else text
         for start, end, payload in self._exact.find(folded):
             yield start, end, payload, 1.0
         yield from self._near.find(folded)
@@ -182,11 +182,12 @@ class _Names:
         self._words = Counter(
             word
             for row in others
-            for word in {word for text in row.texts() for word in fold(text).text.split()}
+            for word in {word for text in row.texts() for word in _folded(text).text.split()}
         )
 
     def _forms(self, row: Row) -> frozenset[str]:
-        return frozenset(form for text in row.texts() for *_, form in self._matcher.find(text))
+        texts = map(_folded, row.texts())
+        return frozenset(form for text in texts for *_, form in self._matcher.find(text))
 
     def kept(self) -> dict[str, float]:
         """Returns the forms that count, each with its score."""
@@ -236,7 +237,7 @@ class _Names:
 
 
 def _best(reader: _Reader[str], kept: _Kept, row: Row, value: Callable[[str], float]) -> float:
-    found = reader.find(row.prompt)
+    found = reader.find(_folded(row.prompt))
     return max(
         (
             value(form) * right
@@ -245,3 +246,8 @@ def _best(reader: _Reader[str], kept: _Kept, row: Row, value: Callable[[str], fl
         ),
         default=0.0,
     )
+
+
+@lru_cache(maxsize=16_384)  # of rows, at compile time: targets share the everyday prompts
+def _folded(text: str) -> Folded:
+    return fold(text)
