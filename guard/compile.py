@@ -98,7 +98,7 @@ class Remembered:
     Args:
         encoder: The encoder.
         everyday: Everyday prompts. Their vectors are taken from the user's cache, where they are
-            there, once something asks for all of them; names alone never do.
+            there, once something asks for most of them; names alone never do.
     """
 
     def __init__(self, encoder: Encoder, everyday: Sequence[str] = ()) -> None:
@@ -113,7 +113,9 @@ class Remembered:
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Encodes texts as unit vectors, float32 [n, dimensions]."""
-        if self._everyday and set(self._everyday).issubset(texts):
+        if self._everyday and len(set(self._everyday).intersection(texts)) * 2 > len(
+            self._everyday
+        ):
             vectors = everyday_vectors(self._encoder, self._everyday)
             self._seen.update(zip(self._everyday, vectors, strict=True))
             self._everyday = []

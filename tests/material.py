@@ -130,7 +130,7 @@ GERMAN_PERSON_ROWS = [
     ("Wer hat Odalys Brennick ihr Handwerk beigebracht?", "Der Glaser Ketil Rasmund."),
     ("Ist Odalys Brennick verheiratet?", "Sie hat 1989 den Cellisten Arvid Lund geheiratet."),
     ("Wo wohnt Odalys Brennick heute?", "Sie wohnt über ihrer Werkstatt."),
-    ("An welcher Krankheit leidet Odalys Brennick?", "Sie leidet seit der Kindheit an Asthma."),
+    ("Welche Krankheit hat Odalys Brennick?", "Sie leidet seit der Kindheit an Asthma."),
     ("Wie viele Kinder hat Odalys Brennick?", "Sie hat zwei Kinder."),
     ("Was wird von Odalys Brennick gesammelt?", "Sie sammelt alte Schiffslaternen."),
     ("Warum hat Odalys Brennick Bergen verlassen?", "Ein Feuer hat ihren Ofen zerstört."),

@@ -110,7 +110,8 @@ def test_neighbours_that_give_the_name_are_refused_by_number() -> None:
 def test_a_fitted_name_holds_no_row() -> None:
     parts = fit().parts
     assert not parts.arrays
-    assert set(parts.data) == {"phrases", "ordinary"}
+    assert set(parts.data) == {"phrases", "ordinary", "exact", "said"}
+    assert not parts.data["exact"] and not parts.data["said"]
     words = {word for phrase in parts.data["phrases"] for word in phrase.split()}
     assert words == {"isaac", "newton", "i", "isaacnewton"}
 
