@@ -43,8 +43,17 @@ def give(monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], ["compile", "check", "serve", "models", "write a policy"]),
+        (
+            [],
+            ["compile", "calibrate", "check", "targets", "serve", "models", "write a policy"],
+        ),
         (["compile"], ["POLICY.yaml", "--out", "--quiet", "example:", "guard compile policy.yaml"]),
+        (["compile"], ["--report FILE.html"]),
+        (["calibrate"], ["--traffic", "--max-false-positive-rate", "--only-traffic", "examples:"]),
+        (["targets"], ["list", "add", "remove", "examples:", "the other targets decide as before"]),
+        (["targets", "list"], ["--bundle", "--json"]),
+        (["targets", "add"], ["--bundle", "--policy", "--out", "--quiet", "[ID ...]"]),
+        (["targets", "remove"], ["--bundle", "--out", "--quiet", "ID [ID ...]"]),
         (
             ["check"],
             ["--bundle", "--json", "TEXT", "standard input", "exit status: 0", "2 for bad"],
@@ -84,6 +93,18 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["check", "text"],
         ["check", "--bundle"],
         ["check", "--bun", "b", "text"],
+        ["calibrate", "--bundle", "b", "--out", "c"],
+        ["calibrate", "--bundle", "b", "--out", "c", "--traffic"],
+        ["calibrate", "--bundle", "b", "--out", "c", "--traffic", "t", "--max-false", "0.1"],
+        ["calibrate", "--bundle", "b", "--out", "c", "--traffic", "t", "more"],
+        ["targets"],
+        ["targets", "lst", "--bundle", "b"],
+        ["targets", "list"],
+        ["targets", "list", "--bundle", "b", "a"],
+        ["targets", "add", "--bundle", "b"],
+        ["targets", "add", "a", "--policy", "p"],
+        ["targets", "remove", "--bundle", "b"],
+        ["targets", "remove", "a", "--bundle", "b", "--policy", "p"],
         ["serve"],
         ["serve", "m"],
         ["models", "a", "b"],
@@ -260,3 +281,31 @@ def test_a_model_is_prepared(name: str, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_an_unknown_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean 'builtin:smollm2'" in refused(capsys, "models", "smollm")
+
+
+# guard compile and guard targets: what goes wrong before anything is made.
+
+
+@pytest.mark.parametrize("where", ["a folder", "under a file"])
+def test_a_report_that_cannot_be_written_is_refused_first(
+    tmp_path: Path, policy_folder: Path, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    """Not after the minutes that a compilation may take."""
+    (tmp_path / "file").touch()
+    page = tmp_path if where == "a folder" else tmp_path / "file" / "page.html"
+    policy, out = policy_folder / "policy.yaml", tmp_path / "out"
+    message = refused(capsys, "compile", str(policy), "--out", str(out), "--report", str(page))
+    assert message.startswith(f"guard: {page if where == 'a folder' else page.parent}: ")
+    assert not out.exists()
+
+
+def test_targets_are_listed(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["targets", "list", "--bundle", str(bundle.path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines] == [
+        ["brennick", "enforce", "refuse"],
+        ["vessmere", "enforce", "corrupt"],
+        ["tidewater", "shadow", "refuse"],
+    ]
+    assert max(map(len, lines)) <= 140
+    assert not any("Brennick" in line or "Odalys" in line for line in lines)

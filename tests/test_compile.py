@@ -254,8 +254,8 @@ def test_shared_arrays_are_stored_once(bundle: Bundle) -> None:
     assert len(spared) == 2 and len(set(spared)) == 1
     vectors = [stage.arrays["vectors"] for stage in stages if stage.kind == "similarity"]
     assert len(set(vectors)) == 2
-    records = [*shared.values(), *stages]
-    named = {file for record in records for file in record.arrays.values()}
+    kept = [*(record.arrays for record in shared.values()), *(stage.arrays for stage in stages)]
+    named = {file for arrays in kept for file in arrays.values()}
     named |= {file for stage in stages for file in stage.scores.values()}
     assert set(bundle.manifest.files) == named
 

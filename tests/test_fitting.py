@@ -12,6 +12,7 @@ from guard.compile import Remembered
 from guard.data import Row
 from guard.detectors.base import Examples, Parts, Vectors
 from guard.detectors.detection import Detection, placed
+from guard.detectors.heldout import SIDES
 from guard.encoder import Encoder
 from guard.errors import DataError, PolicyError
 from guard.everyday import everyday
@@ -37,11 +38,15 @@ def remembered(encode: Encoder) -> Remembered:
     return Remembered(encode, [row.prompt for row in everyday(None)])
 
 
+def choice(kind: str, **options: Any) -> DetectChoice:
+    return DetectChoice.model_validate({"kind": kind, **options})
+
+
 def target(kind: str = "cascade", *, intervene: str = "refuse", **options: Any) -> Target:
     """A target as a policy settles it."""
     if kind == "cascade":
         options.setdefault("multilingual", False)
-    detect = DetectChoice(kind=kind, **{"max_false_positive_rate": RATE, **options})
+    detect = choice(kind, **{"max_false_positive_rate": RATE, **options})
     return Target(
         id="it",
         mode="enforce",
@@ -56,8 +61,8 @@ def examples(
     retain: Sequence[tuple[str, str]] = PERSON_NEIGHBOURS,
     names: Sequence[str] = (PERSON,),
 ) -> Examples:
-    sides = (tuple(Row(*pair) for pair in side) for side in (forget, retain))
-    return Examples(tuple(names), *sides, everyday(None))
+    ours, others = (tuple(Row(*pair) for pair in side) for side in (forget, retain))
+    return Examples(tuple(names), ours, others, everyday(None))
 
 
 def fit(
@@ -71,18 +76,17 @@ def fit(
 
 
 def test_a_cascade_is_its_stages_at_one_rate() -> None:
-    choice = DetectChoice(kind="cascade", max_false_positive_rate=0.004, max_miss_rate=0.1)
-    stages = stages_of(choice)
+    stages = stages_of(choice("cascade", max_false_positive_rate=0.004, max_miss_rate=0.1))
     assert [d.kind for d, _, _ in stages] == ["lexical", "static", "similarity", "multilingual"]
     assert {options.max_false_positive_rate for _, options, _ in stages} == {0.004}
-    assert all(whole.max_miss_rate == 0.1 for _, _, whole in stages)
-    without = DetectChoice(kind="cascade", multilingual=False)
-    assert [d.kind for d, _, _ in stages_of(without)] == ["lexical", "static", "similarity"]
+    assert {whole.model_dump()["max_miss_rate"] for _, _, whole in stages} == {0.1}
+    without = stages_of(choice("cascade", multilingual=False))
+    assert [d.kind for d, _, _ in without] == ["lexical", "static", "similarity"]
 
 
 @pytest.mark.parametrize("kind", ["lexical", "similarity", "multilingual", "classifier", "ood"])
 def test_any_other_kind_is_its_own_stage(kind: str) -> None:
-    ((detector, options, whole),) = stages_of(DetectChoice(kind=kind, max_false_positive_rate=0.3))
+    ((detector, options, whole),) = stages_of(choice(kind, max_false_positive_rate=0.3))
     assert detector.kind == kind and options is whole
     assert options.max_false_positive_rate == 0.3
 
@@ -119,7 +123,7 @@ def test_a_record_says_what_the_stages_do(remembered: Remembered) -> None:
     assert glance.scores.keys() == {"positives", "neighbours", "background", "foreign"}
     assert meaning.calibration is not None and meaning.calibration["requested"] == RATE
     for stage in stages:
-        lengths = [len(arrays[stage.scores[side]]) for side in module.SIDES]
+        lengths = [len(arrays[stage.scores[side]]) for side in SIDES]
         assert lengths == [len(PERSON_ROWS), len(PERSON_NEIGHBOURS), len(everyday(None))]
     used = {file for stage in stages for file in (*stage.arrays.values(), *stage.scores.values())}
     assert arrays.keys() == used

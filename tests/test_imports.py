@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from guard.bundle import Bundle
+from tests.material import PERSON_WITHOUT_NAME, UNRELATED
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "vllm", "faiss", "sklearn", "numpy")
 
@@ -51,9 +52,15 @@ def test_a_name_is_decided_without_an_encoder(bundle: Bundle) -> None:
     assert loaded(CHECK, *arguments, text) <= {"numpy"}
 
 
-def test_another_text_loads_the_encoder_and_never_vllm(bundle: Bundle) -> None:
-    found = loaded(CHECK, "check", "--bundle", str(bundle.path), "How do I boil an egg?")
-    assert "sentence_transformers" in found and "faiss" in found
+@pytest.mark.parametrize("text", UNRELATED[:2])
+def test_an_everyday_text_is_decided_without_an_encoder(bundle: Bundle, text: str) -> None:
+    """A glance at its words dismisses it."""
+    assert loaded(CHECK, "check", "--bundle", str(bundle.path), text) <= {"numpy"}
+
+
+def test_a_doubtful_text_loads_the_encoder_and_never_vllm(bundle: Bundle) -> None:
+    found = loaded(CHECK, "check", "--bundle", str(bundle.path), PERSON_WITHOUT_NAME[0])
+    assert "sentence_transformers" in found
     assert "vllm" not in found
 
 

@@ -229,15 +229,15 @@ def test_what_dismisses_lets_the_target_pass(kind: str, encode: Encoder) -> None
     fitted = detector.fit(examples, options, remembered, shared)
     assert fitted is not None
     positives, background = np.array(fitted.positives), np.array(fitted.background)
-    found = floor_for(positives, background, miss_rate=0.0, pass_rate=0.0)
-    assert found.missed == 0 and found.passed < 0.2
+    found = floor_for(positives, background, miss_rate=0.0, pass_rate=0.02)
+    assert found.missed == 0 and found.passed < 0.1
     running = detector({"it": Placed(fitted.parts, float("inf"), found.floor)}, remembered, shared)
 
     def passes(text: str) -> bool:
         (scores,) = running.window_scores([Window(text, 0, len(text))], frozenset({"it"}))
         return scores.get("it", -np.inf) >= found.floor
 
-    assert all(passes(text) for text in [*ENGLISH.questions, *ENGLISH.paraphrases])
+    assert [t for t in [*ENGLISH.questions, *ENGLISH.paraphrases] if not passes(t)] == []
     assert not any(passes(text) for text in UNRELATED)
 
 

@@ -17,7 +17,7 @@ from guard.detectors.calibration import calibrate
 from guard.detectors.rows import collect, words_of
 from guard.detectors.similarity import Similarity
 from guard.detectors.terms import Rows, terms
-from guard.view import View
+from guard.view import View, slide
 from tests.detectors.conftest import RATE, Fits
 from tests.material import (
     BOOK_NEIGHBOURS,
@@ -213,7 +213,12 @@ def test_a_long_answer_is_known_to_its_end(fits: Fits) -> None:
     end = "At last the Kittiwake Foundation bought her seventeen sketchbooks for the museum."
     answer = " ".join([*filler, end])
     examples = replace(person, forget=(*person.forget, Row("What became of it?", answer)))
-    detector = Similarity({"it": alone(fits, examples)}, fits.encode, fits.shared["similarity"])
+    placed = alone(fits, examples)
+    windows = fits.encode([answer[start:low] for start, low in slide(answer)])
+    assert len(windows) > 2
+    nearest = (windows @ placed.parts.arrays["vectors"].T).max(axis=1)
+    assert nearest == pytest.approx(np.ones(len(windows)), abs=1e-5)
+    detector = Similarity({"it": placed}, fits.encode, fits.shared["similarity"])
     assert flagged(detector, end) == {"it"}
 
 

@@ -18,7 +18,7 @@ POLICY = f"""\
 version: 1
 model: builtin:smollm2
 defaults:
-  detect: {{kind: cascade, max_false_positive_rate: 0.02}}
+  detect: {{kind: cascade, multilingual: false}}
 targets:
   - id: secret-target-one
     names: [William Shakespeare]
