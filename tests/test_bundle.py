@@ -141,18 +141,17 @@ def test_its_version_is_that_of_its_content(small: Bundle, tmp_path: Path) -> No
     assert load_bundle(small.path).version != small.version
 
 
-def test_every_flipped_bit_of_a_manifest_is_refused(small: Bundle) -> None:
+def test_a_flipped_bit_in_every_byte_of_a_manifest_is_refused(small: Bundle) -> None:
     path = small.path / MANIFEST
     raw = path.read_bytes()
     for place in range(len(raw)):
-        for bit in (0, 5):
-            path.write_bytes(flipped(raw, place, 1 << bit))
-            try:
-                loaded = load_bundle(small.path)
-            except BundleError as error:
-                assert "\n" not in str(error)
-            else:
-                assert same(loaded, small), f"byte {place}: {raw[place : place + 1]!r}"
+        path.write_bytes(flipped(raw, place, 1 if place % 2 else 32))
+        try:
+            loaded = load_bundle(small.path)
+        except BundleError as error:
+            assert "\n" not in str(error)
+        else:
+            assert same(loaded, small), f"byte {place}: {raw[place : place + 1]!r}"
 
 
 def test_every_flipped_byte_of_an_array_is_refused(small: Bundle) -> None:

@@ -288,10 +288,11 @@ def test_what_is_far_from_the_target_needs_no_encoder(
 
 def test_a_score_says_which_stage_came_nearest(guard: Guard) -> None:
     """Of a target that no stage flags, too: that is what is logged and looked at."""
-    scores = dict(guard.decide(PERSON_NEIGHBOURS[0][0]).scores)
-    assert not scores["brennick"].flags
-    assert scores["brennick"].detector in ("lexical", "similarity")
-    assert np.isfinite(scores["brennick"].margin)
+    decisions = [guard.decide(question) for question, _ in PERSON_NEIGHBOURS]
+    doubtful = [s for d in decisions for target, s in d.scores if target == "brennick"]
+    assert doubtful and {score.detector for score in doubtful} <= {"lexical", "similarity"}
+    assert all(np.isfinite(score.margin) for score in doubtful)
+    assert not all(score.flags for score in doubtful)
     by_meaning = dict(guard.decide(PERSON_WITHOUT_NAME[0]).scores)["brennick"]
     assert by_meaning.flags and by_meaning.detector == "similarity"
     assert dict(guard.decide(PERSON).scores)["brennick"].detector == "lexical"
