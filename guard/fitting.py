@@ -1,29 +1,26 @@
 """One target, from its rows to its record in a bundle: fitted, calibrated, tried."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from guard.bundle import StageRecord, array_name
-from guard.data import Row
 from guard.detectors import DETECTORS
 from guard.detectors.base import DetectOptions, Detector, Encode, Examples, Fitted, Parts
 from guard.detectors.calibration import Calibration, Floor
-from guard.detectors.detection import Detection, placed
 from guard.detectors.heldout import FOREIGN, SIDES, HeldOut
 from guard.errors import DataError, PolicyError
 from guard.interventions import INTERVENTIONS
 from guard.language import foreign
 from guard.policy import DetectChoice, Target
-from guard.view import View
+from guard.self_test import pick_prompts
 
 ENOUGH = 20  # rows of a side; with fewer, 10 to 45 % of neighbours were flagged where we measured
-SELF_TESTS = 3  # prompts a target and side: a bundle holds the least it can
 
 Arrays = dict[str, npt.NDArray[Any]]
 Report = Callable[[str], None]
@@ -84,7 +81,7 @@ def fit_target(
     stages, detection, arrays = _stages(target, examples, shared, encode, report)
     kind = INTERVENTIONS.get(target.intervene.kind)
     options = kind.Options.model_validate(target.intervene.options)
-    positives, negatives = _self_test(stages, arrays, shared, examples, encode)
+    positives, negatives = pick_prompts(stages, arrays, shared, examples, encode)
     record = {
         "id": target.id,
         "mode": target.mode,
@@ -173,9 +170,9 @@ def _record(
     stage = StageRecord(
         kind=kind,
         threshold=None if found is None else found.threshold,
-        floor=None if sieve is None else sieve.floor,
+        floor=None if sieve is None or not math.isfinite(sieve.floor) else sieve.floor,
         calibration=None if found is None else found.to_dict(),
-        sieve=None if sieve is None else asdict(sieve),
+        sieve=None if sieve is None or not math.isfinite(sieve.floor) else asdict(sieve),
         data=json.loads(json.dumps(parts.data)),
         arrays=names,
         scores=score_names,
@@ -203,64 +200,3 @@ def remarks(stage: StageRecord) -> list[str]:
             f"{sieve['missed']:.1%} of the held-out forget rows"
         )
     return lines
-
-
-def _self_test(
-    stages: Sequence[StageRecord],
-    arrays: Arrays,
-    shared: Mapping[str, Parts],
-    examples: Examples,
-    encode: Encode,
-) -> tuple[list[str], list[str]]:
-    """Picks the prompts that the live guard must decide as this compilation does.
-
-    Raises:
-        DataError: The detector flags nothing that it should, so it would guard nothing.
-    """
-    it = frozenset({"it"})
-    running = Detection(
-        {kind: {"it": part} for kind, part in placed(stages, arrays).items()}, shared, encode
-    )
-
-    def settled_by(prompt: str) -> str | None:
-        """The stage that flags a prompt."""
-        found = running(View.of_text(prompt), it).values()
-        return next((score.detector for score in found if score.flags), None)
-
-    # Names come first: they are in the bundle anyway, questions would add to what it holds.
-    named = [f"Who is {name}?" for name in examples.names]
-    # The shortest: a question says less of what is to be forgotten than a passage.
-    asked = sorted((row.prompt for row in examples.forget), key=len)
-    settled: dict[str, str] = {}
-    wanted = {stage.kind for stage in stages if stage.threshold is not None}
-    for prompt in dict.fromkeys((*named, *asked[:_TRIED])):
-        by = settled_by(prompt)
-        if by is not None:
-            settled[prompt] = by
-        if len(settled) >= SELF_TESTS and wanted <= set(settled.values()):
-            break
-    # One for each stage first: names must not be all that a live guard is asked about.
-    one_each = {by: prompt for prompt, by in reversed(settled.items())}
-    positives = list(dict.fromkeys((*one_each.values(), *settled)))[:SELF_TESTS]
-
-    def passed(rows: Sequence[Row]) -> Iterator[str]:
-        return (row.prompt for row in rows if settled_by(row.prompt) is None)
-
-    # Neighbours must be among them: everyday prompts pass whatever is made of the target.
-    negatives = list(islice(passed(examples.retain), SELF_TESTS))
-    if negatives:
-        negatives += islice(passed(examples.background), SELF_TESTS - len(negatives))
-    if not positives:
-        raise DataError(
-            "the detector flags none of the target's own prompts: its neighbours are too like it; "
-            "give more forget rows, or take out retain rows that are about the target"
-        )
-    if not negatives:
-        raise DataError(
-            "the detector flags every neighbour: the forget set is too like them; "
-            "give more neighbours, or take out forget rows that are not about the target"
-        )
-    return positives, negatives
-
-
-_TRIED = 50  # questions, until each stage has flagged one

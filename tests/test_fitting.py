@@ -16,8 +16,9 @@ from guard.detectors.heldout import SIDES
 from guard.encoder import Encoder
 from guard.errors import DataError, PolicyError
 from guard.everyday import everyday
-from guard.fitting import SELF_TESTS, fit_target, needs, remarks, share, stages_of
+from guard.fitting import fit_target, needs, remarks, share, stages_of
 from guard.policy import DetectChoice, InterveneChoice, Target
+from guard.self_test import SELF_TESTS
 from guard.view import View
 from tests.material import PERSON, PERSON_NEIGHBOURS, PERSON_ROWS
 from tests.small import few

@@ -97,8 +97,8 @@ def calibrate(
 ) -> Calibration:
     """Chooses a threshold.
 
-    Rows that earlier stages have settled are there too: infinite where they were flagged, minus
-    infinity where they were dismissed.
+    Everyday prompts that earlier stages have settled are there too: infinite where they were
+    flagged, minus infinity where they were dismissed.
 
     Args:
         positives: Held-out scores of forget rows.
@@ -178,7 +178,7 @@ def _between(above: Scores, below: Scores) -> float:
 
     Means and deviations are known from a few rows, unlike the tails.
     """
-    if len(above) < 2 or len(below) < 2 or not (above.std() and below.std()):
+    if len(above) < 2 or len(below) < 2 or min(above.std(), below.std()) < 1e-9:
         return _midway(above, below)
     weights = above.std(), below.std()
     point = float(np.average([below.mean(), above.mean()], weights=weights))
