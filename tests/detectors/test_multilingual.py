@@ -90,6 +90,8 @@ def scores(detector: Multilingual, texts: Sequence[str]) -> list[dict[str, float
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     encoder = Fake()
     monkeypatch.setattr(module, "_e5", lambda: encoder)
+    # The cache of everyday prompts is for encoders that have a folder.
+    monkeypatch.setattr(module, "everyday_vectors", lambda encoder, texts: encoder(texts))
     monkeypatch.setattr(module, "installed", lambda name: True)
     return encoder
 
@@ -180,6 +182,7 @@ def test_windows_and_targets_do_not_touch_one_another(order: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         fake = Fake()
         patch.setattr(module, "_e5", lambda: fake)
+        patch.setattr(module, "everyday_vectors", lambda encoder, texts: encoder(texts))
         patch.setattr(module, "installed", lambda name: True)
         one, shared = fit(PERSON, fake)
         swapped = Examples((), PERSON.retain, PERSON.forget, SOME)

@@ -13,8 +13,11 @@ class Faulty(Detector):
     cost: ClassVar[int] = 5
 
     @classmethod
-    def fit(cls, examples: Examples, options: Any, encode: Encode) -> Fitted | None:
-        return Fitted(Parts(), [1.0], [0.0], [0.0])
+    def fit(
+        cls, examples: Examples, options: Any, encode: Encode, shared: Parts | None = None
+    ) -> Fitted | None:
+        kept = [[0.0] * len(rows) for rows in (examples.retain, examples.background)]
+        return Fitted(Parts(), [1.0] * len(examples.forget), *kept)
 
     def score(self, view: View, targets: frozenset[str]) -> dict[str, Score]:
         if "PLEASE RAISE" in view.text:
@@ -26,4 +29,4 @@ class Faulty(Detector):
         if "PLEASE EXHAUST" in view.text:
             raise MemoryError
         value = 1.0 if "forgettable" in view.text else 0.0
-        return {target: Score(value, self.targets[target][1], self.kind) for target in targets}
+        return {target: self.targets[target].score(value, self.kind) for target in targets}
