@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guard import fitting as module
+from guard import self_test as picking
 from guard.bundle import StageRecord
 from guard.compile import Remembered
 from guard.data import Row
@@ -245,7 +245,7 @@ def test_too_few_everyday_prompts_are_refused(remembered: Remembered) -> None:
 def test_a_guard_that_flags_nothing_of_its_own_is_refused(
     remembered: Remembered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "Detection", Fixed(flagged=()))
+    monkeypatch.setattr(picking, "Detection", Fixed(flagged=()))
     with pytest.raises(DataError, match="flags none of the target's own prompts") as error:
         fit(target("lexical"), examples(), remembered)
     assert PERSON not in str(error.value)
@@ -257,10 +257,10 @@ def test_a_guard_that_flags_every_neighbour_is_refused(
     """Even where no everyday prompt is flagged."""
     rows = examples()
     asked = [row.prompt for row in (*rows.forget, *rows.retain)]
-    monkeypatch.setattr(module, "Detection", Fixed(flagged=asked))
+    monkeypatch.setattr(picking, "Detection", Fixed(flagged=asked))
     with pytest.raises(DataError, match="flags every neighbour"):
         fit(target("lexical"), rows, remembered)
-    monkeypatch.setattr(module, "Detection", Fixed(flagged=asked[:-1]))
+    monkeypatch.setattr(picking, "Detection", Fixed(flagged=asked[:-1]))
     record, _ = fit(target("lexical"), rows, remembered)
     assert record["negatives"][0] == asked[-1] and len(record["negatives"]) == SELF_TESTS
 
