@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,9 @@ def test_several_api_servers_are_each_proved(live_bundle: Bundle, tmp_path: Path
     server = serve(live_bundle.path, tmp_path / "log", *flags)
     try:
         wait_ready(server)
+        deadline = time.monotonic() + 120  # the first answers before the second
+        while "ready: " not in server.text() and time.monotonic() < deadline:
+            time.sleep(0.5)
         assert "ready: " in server.text()
         texts = set()
         for _ in range(8):  # a connection each: the kernel chooses which process answers
