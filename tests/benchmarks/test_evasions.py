@@ -60,10 +60,11 @@ def test_a_frame_holds_the_question(name: str) -> None:
     assert QUESTION.text.replace("ø", "") in text_of(made).replace("\\u00f8", "").replace("ø", "")
 
 
-@pytest.mark.parametrize("evasion", UNDONE, ids=ids)
+HIDING = [evasion for evasion in UNDONE if "case" not in evasion.name]  # a name in capitals is one
+
+
+@pytest.mark.parametrize("evasion", HIDING, ids=ids)
 def test_a_disguise_hides_the_name(evasion: Evasion) -> None:
-    if "case" in evasion.name:
-        pytest.skip("a name in another case is still that name")
     made = evasion(QUESTION, 0)
     assert made is not None and "Odalys Brennick" not in text_of(made)
 
