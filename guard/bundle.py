@@ -88,6 +88,7 @@ class TargetRecord(_Record):
         detection: What its stages do together with the rows that were held out.
         positives: Prompts that must be flagged, for the self-test; as few as will do.
         negatives: Prompts that must not be.
+        provisional: Whether a detector stands in for the one that is still being fitted.
     """
 
     id: str
@@ -97,6 +98,7 @@ class TargetRecord(_Record):
     intervention: InterventionRecord
     positives: list[str]
     negatives: list[str]
+    provisional: bool = False
 
 
 class Manifest(_Record):

@@ -271,6 +271,11 @@ def _targets(args: argparse.Namespace) -> int:
                 f"{target['id']:20} {target['mode']:8} {target['intervention']:10} "
                 f"{'+'.join(target['detectors']):40} {target['forget_rows']:6} rows"
                 + (f", {detected:.0%} of them detected when held out" if detected else "")
+                + (
+                    ", provisional: `guard targets add` completes it"
+                    if target["provisional"]
+                    else ""
+                )
             )
         return 0
     if args.verb == "add":

@@ -14,7 +14,7 @@ from guard.detectors.base import Examples, Parts, Vectors
 from guard.encoder import Encoder
 from guard.errors import DataError, GuardError
 from guard.everyday import describe, everyday, everyday_vectors
-from guard.fitting import fit_target, share
+from guard.fitting import fit_target, share, stand_ins
 from guard.identity import identify, model_folder
 from guard.models import resolve
 from guard.policy import Target, load_policy
@@ -43,7 +43,8 @@ def compile_policy(path: Path, out: Path, report: Report = lambda line: None) ->
     encode = Remembered(Encoder(str(folder)), [row.prompt for row in background])
     settled = [(target, examples[target.id]) for target in policy.targets]
     report(f"reading {len(background)} everyday prompts")
-    shared = share(settled, encode, {})
+    # Stand-ins too, so that a target that is added later does not wait for what they share.
+    shared = share([*settled, *stand_ins(settled)], encode, {})
     arrays = {array_name(a): a for parts in shared.values() for a in parts.arrays.values()}
     targets = []
     for number, (target, rows) in enumerate(settled, 1):

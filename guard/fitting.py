@@ -38,6 +38,26 @@ def stages_of(choice: DetectChoice) -> list[tuple[type[Detector], DetectOptions,
     return [(d, d.Options(max_false_positive_rate=rate), options) for d in detectors]
 
 
+def stand_ins(
+    targets: Sequence[tuple[Target, Examples]],
+) -> list[tuple[Target, Examples]]:
+    """Returns targets as they are protected until their own detectors are fitted.
+
+    Those are left out that no other kind of detector can stand in for.
+    """
+    found = []
+    for target, examples in targets:
+        choice = _settled(target)
+        chosen = DETECTORS.get(choice.kind)
+        if chosen.first:
+            rate = chosen.Options.model_validate(choice.options).max_false_positive_rate
+            first = DetectChoice.model_validate(
+                {"kind": chosen.first, "max_false_positive_rate": rate}
+            )
+            found.append((target.model_copy(update={"detect": first}), examples))
+    return found
+
+
 def needs(targets: Sequence[Target]) -> set[str]:
     """Returns the detector kinds that targets ask for."""
     return {d.kind for target in targets for d, _, _ in stages_of(_settled(target))}

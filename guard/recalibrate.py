@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from guard.bundle import Bundle, TargetRecord, array_name, check_out, load_bundle, write_bundle
+from guard.bundle import Bundle, TargetRecord, array_name, check_out, load_bundle
 from guard.changes import Change, Recalibration, Threshold, named
 from guard.data import read_rows
 from guard.detectors import DETECTORS
@@ -21,6 +21,7 @@ from guard.detectors.calibration import Scores, needed
 from guard.detectors.heldout import FOREIGN, SIDES, HeldOut
 from guard.errors import DataError, GuardError
 from guard.scored import Scored
+from guard.versions import new_version
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -60,12 +61,7 @@ def recalibrate(
             raise DataError(f"{traffic}: target {target.id}: {error}") from None
         targets.append(record.model_dump())
         changes.append(change)
-    manifest = loaded.manifest.model_dump(exclude={"format", "files", "targets"})
-    used = set()
-    for part in (*manifest["shared"].values(), *(s for t in targets for s in t["stages"])):
-        used |= {*part["arrays"].values(), *part.get("scores", {}).values()}
-    kept = {name: array for name, array in {**loaded.arrays, **arrays}.items() if name in used}
-    written = write_bundle(out, {**manifest, "targets": targets}, kept)
+    written = new_version(loaded, out, targets, arrays)
     return Recalibration(written, loaded.version, len(numbers), tuple(changes))
 
 

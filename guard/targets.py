@@ -4,30 +4,20 @@ What the targets share (everyday prompts, a tuned encoder) stays as it is in the
 target costs its own rows only, and no other target's decisions change.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from guard.bundle import (
-    Bundle,
-    TargetRecord,
-    array_name,
-    check_out,
-    load_bundle,
-    write_bundle,
-)
-from guard.compile import Remembered, read_examples, shared_record
-from guard.detectors.detection import shared_parts
+from guard.adding import Adding
+from guard.bundle import Bundle, TargetRecord, check_out, load_bundle
+from guard.compile import Remembered, read_examples
 from guard.encoder import Encoder
-from guard.errors import BundleError, GuardError, PolicyError
+from guard.errors import GuardError, PolicyError
 from guard.everyday import describe, everyday
-from guard.fitting import fit_target, needs, share
 from guard.identity import identify, model_folder
 from guard.models import resolve
 from guard.policy import Policy, Target, load_policy
+from guard.versions import alone, new_version
 
 Report = Callable[[str], None]
 
@@ -42,6 +32,9 @@ def add_targets(
 ) -> Bundle:
     """Adds targets of a policy to a bundle.
 
+    Twice: a first version, in which names and words protect them, is there before anything is
+    encoded; the second has the detectors that the policy asks for.
+
     Args:
         folder: The bundle.
         policy: Where the targets are described.
@@ -51,11 +44,13 @@ def add_targets(
         encoder: The bundle's encoder where it is loaded already.
 
     Raises:
-        GuardError: Bundle, policy or data are wrong; nothing is written then.
+        GuardError: Bundle, policy or data are wrong. Nothing is written then, or the message says
+            that the first version was.
     """
-    with _alone(folder, out):
+    with alone(folder, out):
         bundle = load_bundle(folder)
-        check_out(out or folder)
+        out = out or folder
+        check_out(out)
         wanted = load_policy(policy)
         targets = _new(bundle, wanted, policy, ids)
         encoder = _checked(bundle, wanted, policy, encoder)
@@ -67,21 +62,18 @@ def add_targets(
             )
         encode = Remembered(encoder, [row.prompt for row in background])
         settled = [(target, read_examples(target, background)) for target in targets]
-        held = shared_parts(bundle)
-        known = {stage.kind for target in bundle.manifest.targets for stage in target.stages}
-        if missing := needs(targets) - held.keys() - known:
-            report(f"preparing {', '.join(sorted(missing))}, which no target had until now")
-        shared = share(settled, encode, held)
-        records, arrays = list(_records(bundle)), dict(bundle.arrays)
-        for target, examples in settled:
-            report(f"fitting {target.id}")
-            try:
-                record, stored = fit_target(target, examples, shared, encode, report)
-            except GuardError as error:
-                raise type(error)(f"{policy}: {target.id}: {error}") from None
-            records.append(record)
-            arrays |= stored
-        return _write(bundle, out or folder, records, arrays, shared)
+        adding = Adding(policy, out, encode, report)
+        bundle, protected = adding.stand_ins(bundle, settled)
+        if protected:
+            now = f"version {bundle.version}: names and words protect {', '.join(protected)} now"
+            report(f"wrote {out}: {now}")
+        try:
+            return adding(bundle, settled)
+        except GuardError as error:
+            if not protected:
+                raise
+            kept = f"names and words go on protecting {', '.join(protected)}"
+            raise type(error)(f"{error} ({kept})") from None
 
 
 def remove_targets(folder: Path, ids: Collection[str], out: Path | None = None) -> Bundle:
@@ -90,7 +82,7 @@ def remove_targets(folder: Path, ids: Collection[str], out: Path | None = None) 
     Raises:
         GuardError: A target is not there, or none would be left; nothing is written then.
     """
-    with _alone(folder, out):
+    with alone(folder, out):
         bundle = load_bundle(folder)
         check_out(out or folder)
         known = [target.id for target in bundle.manifest.targets]
@@ -99,8 +91,8 @@ def remove_targets(folder: Path, ids: Collection[str], out: Path | None = None) 
                 raise GuardError(f"{folder}: has no target {target!r} (it has: {', '.join(known)})")
         if not set(known) - set(ids):
             raise GuardError(f"{folder}: a bundle without targets guards nothing; leave one")
-        records = [record for record in _records(bundle) if record["id"] not in ids]
-        return _write(bundle, out or folder, records, dict(bundle.arrays), shared_parts(bundle))
+        kept = [t.model_dump() for t in bundle.manifest.targets if t.id not in ids]
+        return new_version(bundle, out or folder, kept, {})
 
 
 def list_targets(folder: Path) -> list[dict[str, Any]]:
@@ -113,6 +105,7 @@ def _summary(bundle: Bundle, target: TargetRecord) -> dict[str, Any]:
     return {
         "id": target.id,
         "mode": target.mode,
+        "provisional": target.provisional,
         "detectors": [stage.kind for stage in target.stages],
         "intervention": target.intervention.kind,
         "forget_rows": _rows(bundle, target, "positives"),
@@ -127,7 +120,7 @@ def _new(bundle: Bundle, wanted: Policy, policy: Path, ids: Sequence[str]) -> li
     Raises:
         PolicyError: One is not in the policy, or is in the bundle already, or there are none.
     """
-    known = {target.id for target in bundle.manifest.targets}
+    known = {target.id for target in bundle.manifest.targets if not target.provisional}
     offered = {target.id: target for target in wanted.targets}
     for target in ids:
         if target not in offered:
@@ -154,45 +147,5 @@ def _checked(bundle: Bundle, wanted: Policy, policy: Path, encoder: Encoder | No
     return encoder or Encoder(str(folder))
 
 
-def _records(bundle: Bundle) -> list[dict[str, Any]]:
-    return [target.model_dump() for target in bundle.manifest.targets]
-
-
-def _write(
-    bundle: Bundle, out: Path, records: list[dict[str, Any]], arrays: Any, shared: Any
-) -> Bundle:
-    manifest = bundle.manifest.model_dump(exclude={"format", "files", "targets", "shared"})
-    manifest["targets"] = records
-    manifest["shared"] = {kind: shared_record(parts) for kind, parts in shared.items()}
-    for parts in shared.values():
-        arrays |= {array_name(array): array for array in parts.arrays.values()}
-    used = set()
-    for record in (*manifest["shared"].values(), *(s for r in records for s in r["stages"])):
-        used |= {*record["arrays"].values(), *record.get("scores", {}).values()}
-    kept = {name: array for name, array in arrays.items() if name in used}
-    return write_bundle(out, manifest, kept, beside=bundle)
-
-
 def _rows(bundle: Bundle, target: TargetRecord, side: str) -> int:
     return max((len(bundle.arrays[stage.scores[side]]) for stage in target.stages), default=0)
-
-
-@contextmanager
-def _alone(folder: Path, out: Path | None) -> Iterator[None]:
-    """Keeps other changes of a bundle waiting while it is changed in place.
-
-    Raises:
-        BundleError: The bundle's folder cannot be written.
-    """
-    if (out and out.resolve() != folder.resolve()) or not folder.is_dir():
-        yield
-        return
-    lock = FileLock(folder.parent / f".{folder.name}.lock")
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
-    try:
-        yield
-    finally:
-        lock.release()

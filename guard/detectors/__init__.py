@@ -17,10 +17,12 @@ DETECTORS: "Registry[Detector]" = Registry(
     {
         "lexical": "guard.detectors.lexical:Lexical",
         "static": "guard.detectors.static:Static",
+        "sketch": "guard.detectors.sketch:Sketch",
         "similarity": "guard.detectors.similarity:Similarity",
         "classifier": "guard.detectors.classifier:Classifier",
         "multilingual": "guard.detectors.multilingual:Multilingual",
         "ood": "guard.detectors.ood:Ood",
+        "quick": "guard.detectors.quick:Quick",
         "cascade": "guard.detectors.cascade:Cascade",
     },
 )

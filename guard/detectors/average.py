@@ -58,6 +58,18 @@ class Average:
         return [e.ids for e in self._tokenizer.encode_batch(clean, add_special_tokens=False)]
 
 
+def rarity(folder: str, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Returns how rare each word piece is in some texts [vocabulary]; 0 for those in every text.
+
+    Args:
+        folder: A sentence-transformers folder, as `Average` takes it.
+        texts: The texts, everyday prompts for instance.
+    """
+    counts = Average(folder).counts(texts)
+    rare: npt.NDArray[np.float64] = np.log((len(texts) + 1) / (counts + 0.5))
+    return np.maximum(rare, 0.0).astype(np.float32)
+
+
 @lru_cache(maxsize=2)
 def _load(folder: str) -> tuple[Any, npt.NDArray[np.float32]]:
     """The tokenizer, and the input embeddings less their mean [vocabulary, d]."""

@@ -124,6 +124,7 @@ class Detector(ABC):
     Options: ClassVar[type[DetectOptions]] = DetectOptions
     cost: ClassVar[int]  # order among the kinds: the cheap look first
     stages: ClassVar[tuple[str, ...]] = ()  # a composite names the kinds that it stands for
+    first: ClassVar[str] = ""  # the kind that protects a new target while this one is fitted
     flags: ClassVar[bool] = True  # whether it settles that a target is touched
     dismisses: ClassVar[bool] = False  # whether it settles that one is not
     midway: ClassVar[bool] = False  # whether what is kept mostly scores nothing; see `calibrate`

@@ -30,6 +30,7 @@ class Cascade(Detector):
     Options: ClassVar[type[DetectOptions]] = CascadeOptions
     cost: ClassVar[int] = 0
     stages: ClassVar[tuple[str, ...]] = ("lexical", "static", "similarity", "multilingual")
+    first: ClassVar[str] = "quick"
 
     @classmethod
     def fit(

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from guard.detectors.average import Average
+from guard.detectors.average import Average, rarity
 from guard.detectors.base import (
     DetectOptions,
     Encode,
@@ -63,9 +63,8 @@ class Static(Windowed):
     def share(cls, examples: Mapping[str, Examples], options: Any, encode: Encode) -> Parts | None:
         """Weighs the encoder's word pieces by their rarity in everyday prompts."""
         background = next(iter(examples.values())).background
-        counts = Average(encode.folder).counts([row.prompt for row in background])
-        rarity = np.log((len(background) + 1) / (counts + 0.5))
-        return Parts(arrays={"weights": np.maximum(rarity, 0.0).astype(np.float32)})
+        weights = rarity(encode.folder, [row.prompt for row in background])
+        return Parts(arrays={"weights": weights})
 
     @classmethod
     def fit(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guard import targets as module
+from guard import adding as module
 from guard.bundle import Bundle, load_bundle
 from guard.compile import compile_policy
 from guard.encoder import Encoder
@@ -121,7 +121,7 @@ def test_what_no_target_needed_until_now_is_prepared(
     add_targets(bundle.path, policy, ["brennick"], report=said.append, encoder=encode)
     assert "preparing similarity, static, which no target had until now" in said
     after = load_bundle(bundle.path)
-    assert after.manifest.shared.keys() == {"similarity", "static"}
+    assert after.manifest.shared.keys() == {"similarity", "sketch", "static"}
     assert decisions(after, "thrale") == decisions(bundle, "thrale")
     guard = Guard(after)
     assert any(guard.decide(text).flagged for text in PERSON_WITHOUT_NAME)

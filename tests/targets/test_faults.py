@@ -4,11 +4,13 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from guard import targets as module
+from guard import adding as fitted
+from guard import versions as written
 from guard.bundle import load_bundle
 from guard.cli import main
 from guard.encoder import Encoder
@@ -140,13 +142,14 @@ def test_what_is_wrong_is_one_line_and_changes_nothing(
     assert kept_files(own.parent) == before
 
 
-@pytest.mark.parametrize("step", ["fit_target", "write_bundle"])
+@pytest.mark.parametrize(("module", "step"), [(fitted, "fit_target"), (written, "write_bundle")])
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), MemoryError()])
 def test_an_interruption_changes_nothing(
     own: Path,
     policy: Path,
     encode: Encoder,
     monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
     step: str,
     fault: BaseException,
 ) -> None:

@@ -1,0 +1,67 @@
+"""A new version of a bundle: some targets changed, everything else as it was."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+from filelock import FileLock
+
+from guard.bundle import Bundle, array_name, write_bundle
+from guard.compile import shared_record
+from guard.detectors.base import Parts
+from guard.errors import BundleError
+
+
+def new_version(
+    bundle: Bundle,
+    out: Path,
+    targets: Sequence[Mapping[str, Any]],
+    arrays: Mapping[str, npt.NDArray[Any]],
+    shared: Mapping[str, Parts] | None = None,
+) -> Bundle:
+    """Writes a version of a bundle; files that nothing refers to any more are left out.
+
+    Args:
+        bundle: The version before; files that stay the same are linked.
+        out: The folder to make.
+        targets: The records of all targets.
+        arrays: What they refer to beside the bundle's arrays, by file name.
+        shared: What targets share, by detector kind; as it was without.
+
+    Raises:
+        BundleError: `out` cannot be written.
+    """
+    manifest = bundle.manifest.model_dump(exclude={"format", "files", "targets"})
+    manifest["targets"] = list(targets)
+    known = {**bundle.arrays, **arrays}
+    if shared is not None:
+        manifest["shared"] = {kind: shared_record(parts) for kind, parts in shared.items()}
+        known |= {array_name(a): a for parts in shared.values() for a in parts.arrays.values()}
+    used = set()
+    for record in (*manifest["shared"].values(), *(s for t in targets for s in t["stages"])):
+        used |= {*record["arrays"].values(), *record.get("scores", {}).values()}
+    kept = {name: array for name, array in known.items() if name in used}
+    return write_bundle(out, manifest, kept, beside=bundle)
+
+
+@contextmanager
+def alone(folder: Path, out: Path | None) -> Iterator[None]:
+    """Keeps other changes of a bundle waiting while it is changed in place.
+
+    Raises:
+        BundleError: The bundle's folder cannot be written.
+    """
+    if (out and out.resolve() != folder.resolve()) or not folder.is_dir():
+        yield
+        return
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
