@@ -47,6 +47,19 @@ class Measured:
             self._asked[fold, name] = self.ask(self.fitted[fold], texts)
         return self._asked[fold, name]
 
+    def ask_all(self) -> None:
+        """Judges every set, one fold after another: to load a system takes seconds.
+
+        The first fold comes last: it is the one that is asked further.
+        """
+        suite = self.suite
+        for fold in reversed(range(len(self.fitted))):
+            one = suite.folds[fold]
+            sets = {"positives": one.positives, "negatives": one.negatives, **suite.elsewhere}
+            sets |= {} if fold else {**suite.benign, **suite.extra}
+            for name, questions in sets.items():
+                self.verdicts(fold, name, questions)
+
     def row(self, split: str, metric: str, value: float, **rest: object) -> Row:
         """A figure of this system on this suite."""
         numbers = {key: round(v, 6) if isinstance(v, float) else v for key, v in rest.items()}
@@ -68,6 +81,7 @@ def detection_rows(measured: Measured) -> list[Row]:
     elsewhere is one of the fold that has most of them.
     """
     suite, folds = measured.suite, range(len(measured.fitted))
+    measured.ask_all()
     rows = []
     if any(suite.folds[fold].positives for fold in folds):
         rows += _positives(measured)

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def environment(*, make: bool) -> Path:
 
 
 class Server:
-    """A router in its own process; use as a context manager, or let it end with this process."""
+    """A router in its own process, which ends when this is closed or dropped."""
 
     def __init__(self, fitted: "Routed") -> None:
         self._process = subprocess.Popen(
@@ -67,6 +68,8 @@ class Server:
             encoding="utf-8",
             env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},  # as all the others
         )
+        # A process that is merely forgotten goes on: `subprocess` keeps it, and its pipes open.
+        self._end = weakref.finalize(self, _end, self._process)
         try:
             self._ask(
                 encoder=resolve(ENCODER),
@@ -97,11 +100,7 @@ class Server:
 
     def close(self) -> None:
         """Ends the process."""
-        if self._process.stdin:
-            self._process.stdin.close()
-        self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
+        self._end()
 
     def _ask(self, **request: Any) -> dict[str, Any]:
         if not self._process.stdin or not self._process.stdout:
@@ -118,6 +117,14 @@ class Server:
         if "error" in answer:
             raise GuardError(f"semantic-router: {answer['error']}")
         return answer
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    if process.stdin:
+        process.stdin.close()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The router's client and server, with a stand-in for the library; the real one where it is."""
 
-import os
+import gc
+import subprocess
 import sys
 from pathlib import Path
 
@@ -69,6 +70,17 @@ def test_texts_are_routed_and_timed_in_its_own_process() -> None:
 
 
 @pytest.mark.usefixtures("library")
+def test_a_router_that_is_dropped_ends_its_process() -> None:
+    """`subprocess` keeps a forgotten process and its pipes: thirty of them filled the memory."""
+    judge = routed(TARGETS).load()
+    (process,) = (o for o in gc.get_objects() if isinstance(o, subprocess.Popen))
+    assert judge("who taught ada").flagged and process.poll() is None
+    del judge
+    gc.collect()
+    assert process.poll() == 0
+
+
+@pytest.mark.usefixtures("library")
 def test_what_fails_there_is_an_error_here() -> None:
     lone = {"t": Target(FORGET[:1], ({"question": "who is bo"},))}
     with pytest.raises(GuardError, match="semantic-router: ValueError: no utterances"):
@@ -102,12 +114,14 @@ def test_an_environment_that_cannot_be_made_says_why(
 
 @pytest.mark.slow
 def test_the_real_router() -> None:
-    if VARIABLE not in os.environ:
-        pytest.skip(f"needs a Python with semantic-router: set {VARIABLE}")
+    try:
+        python = environment(make=False)
+    except GuardError as error:
+        pytest.skip(str(error))
     forget = tuple({"question": f"Where was Odalys Brennick {w}?"} for w in
                    ("born", "taught", "married", "buried", "seen", "hired"))  # fmt: skip
     retain = tuple({"question": f"How do I {w} a cake?"} for w in ("bake", "cut", "sell", "eat"))
-    fitted = Router(environment(make=False)).fit({"t": Target(forget, retain)}, Path("unused"))
+    fitted = Router(python).fit({"t": Target(forget, retain)}, Path("unused"))
     assert isinstance(fitted, Routed)
     with Server(fitted) as server:
         near, far = server.route(
