@@ -27,12 +27,14 @@ class Adding:
         policy: Where the targets come from, for messages.
         out: The folder to make.
         encode: The bundle's encoder.
+        model: The served model's folder.
         report: Is told each step, a line at a time.
     """
 
     policy: Path
     out: Path
     encode: Remembered
+    model: Path
     report: Callable[[str], None]
 
     def stand_ins(self, bundle: Bundle, settled: Settled) -> tuple[Bundle, list[str]]:
@@ -47,7 +49,9 @@ class Adding:
         fitted: Fitted = []
         for target, examples in first:
             with suppress(GuardError):  # too little for it; or wrong, which fitting will say
-                record, arrays = fit_target(target, examples, shared, self.encode, _silent)
+                record, arrays = fit_target(
+                    target, examples, shared, self.encode, _silent, self.model
+                )
                 fitted.append(({**record, "provisional": True}, arrays))
         if fitted:
             bundle = self._write(bundle, fitted, shared)
@@ -68,7 +72,9 @@ class Adding:
         for target, examples in settled:
             self.report(f"fitting {target.id}")
             try:
-                fitted.append(fit_target(target, examples, shared, self.encode, self.report))
+                fitted.append(
+                    fit_target(target, examples, shared, self.encode, self.report, self.model)
+                )
             except GuardError as error:
                 raise type(error)(f"{self.policy}: {target.id}: {error}") from None
         return self._write(bundle, fitted, shared)

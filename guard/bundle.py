@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from guard.errors import BundleError
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 
 
@@ -47,6 +47,8 @@ class StageRecord(_Record):
     Attributes:
         kind: The detector's kind.
         threshold: A score that reaches it flags; None where this stage only dismisses.
+        sure: A score that reaches it leaves no doubt: every row that must be kept scored lower
+            when it was held out. None where this stage does not flag.
         floor: A window that scores lower is dismissed; None where this stage dismisses nothing.
         calibration: What is known about the threshold; see `guard.detectors.calibration`.
         sieve: What is known about the floor.
@@ -58,6 +60,7 @@ class StageRecord(_Record):
 
     kind: str
     threshold: float | None
+    sure: float | None
     floor: float | None
     calibration: dict[str, Any] | None
     sieve: dict[str, Any] | None
@@ -74,17 +77,27 @@ class SharedRecord(_Record):
 
 
 class InterventionRecord(_Record):
-    """What is done about a target."""
+    """One thing that is done about a target.
+
+    Attributes:
+        kind: The intervention's kind.
+        options: Its options.
+        data: What it keeps as JSON.
+        arrays: Its arrays, name to file.
+    """
 
     kind: str
     options: dict[str, Any]
-    state: dict[str, Any]
+    data: dict[str, Any]
+    arrays: dict[str, str]
 
 
 class TargetRecord(_Record):
     """One target, compiled.
 
     Attributes:
+        interventions: What is done about it, in this order.
+        doubtful: What is done in their place where the finding leaves doubt; None where the same.
         detection: What its stages do together with the rows that were held out.
         positives: Prompts that must be flagged, for the self-test; as few as will do.
         negatives: Prompts that must not be.
@@ -95,7 +108,8 @@ class TargetRecord(_Record):
     mode: Literal["off", "shadow", "enforce"]
     stages: list[StageRecord]
     detection: dict[str, Any]
-    intervention: InterventionRecord
+    interventions: list[InterventionRecord]
+    doubtful: list[InterventionRecord] | None
     positives: list[str]
     negatives: list[str]
     provisional: bool = False
@@ -115,6 +129,14 @@ class Manifest(_Record):
     shared: dict[str, SharedRecord]  # by detector kind
     targets: list[TargetRecord]
     files: dict[str, str]  # path to sha256
+
+    def named(self) -> set[str]:
+        """The files that anything here refers to."""
+        parts = [stage for target in self.targets for stage in target.stages]
+        done = [one for t in self.targets for one in (*t.interventions, *(t.doubtful or ()))]
+        holders = (*self.shared.values(), *parts, *done)
+        named = {file for holder in holders for file in holder.arrays.values()}
+        return named | {file for stage in parts for file in stage.scores.values()}
 
 
 @dataclass(frozen=True)
@@ -155,11 +177,7 @@ def load_bundle(path: str | Path) -> Bundle:
         raise BundleError(f"{folder}: not a bundle (it has no {MANIFEST})") from None
     manifest = _parse(raw, manifest_path)
     arrays = {name: _read_array(folder, name, digest) for name, digest in manifest.files.items()}
-    stages = [stage for target in manifest.targets for stage in target.stages]
-    named = [*(s.arrays for s in manifest.shared.values()), *(s.arrays for s in stages)]
-    for name in (
-        file for files in (*named, *(s.scores for s in stages)) for file in files.values()
-    ):
+    for name in manifest.named():
         if name not in arrays:
             raise BundleError(f"{manifest_path}: names {name}, which it does not list")
     return Bundle(folder, _version(raw), manifest, arrays)

@@ -268,7 +268,7 @@ def _targets(args: argparse.Namespace) -> int:
                 continue
             detected = target["detected"]
             print(
-                f"{target['id']:20} {target['mode']:8} {target['intervention']:10} "
+                f"{target['id']:20} {target['mode']:8} {'+'.join(target['interventions']):10} "
                 f"{'+'.join(target['detectors']):40} {target['forget_rows']:6} rows"
                 + (f", {detected:.0%} of them detected when held out" if detected else "")
                 + (

@@ -38,7 +38,8 @@ def compile_policy(path: Path, out: Path, report: Report = lambda line: None) ->
     background = everyday(policy.background)
     examples = {target.id: read_examples(target, background) for target in policy.targets}
     report(f"identifying {policy.model}")
-    served = identify(model_folder(resolve(policy.model)))
+    model = model_folder(resolve(policy.model))
+    served = identify(model)
     folder = model_folder(resolve(policy.encoder))
     encode = Remembered(Encoder(str(folder)), [row.prompt for row in background])
     settled = [(target, examples[target.id]) for target in policy.targets]
@@ -50,7 +51,7 @@ def compile_policy(path: Path, out: Path, report: Report = lambda line: None) ->
     for number, (target, rows) in enumerate(settled, 1):
         report(f"fitting {target.id} ({number}/{len(settled)})")
         try:
-            record, stored = fit_target(target, rows, shared, encode, report)
+            record, stored = fit_target(target, rows, shared, encode, report, model)
         except GuardError as error:
             raise type(error)(f"{path}: targets[{number - 1}] ({target.id}): {error}") from None
         targets.append(record)

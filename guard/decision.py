@@ -1,5 +1,6 @@
 """The decision about one request: plain data, the same in the API, the audit log and the tests."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ class Score:
         detector: The detector's kind.
         span: Where the evidence is, in characters of the viewed text (start, end).
         scale: How far an everyday prompt scores below the threshold, on the average.
+        sure: A score that reaches it is higher than that of every row that must be kept, each
+            scored when it was held out.
     """
 
     value: float
@@ -23,11 +26,17 @@ class Score:
     detector: str
     span: tuple[int, int] | None = None
     scale: float = 1.0
+    sure: float = -math.inf
 
     @property
     def flags(self) -> bool:
         """Whether the score reaches its threshold."""
         return self.value >= self.threshold
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it flags, yet some row that must be kept scores as high."""
+        return self.flags and self.value < self.sure
 
     @property
     def margin(self) -> float:

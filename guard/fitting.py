@@ -4,20 +4,23 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from guard.bundle import StageRecord, array_name
+from guard.choices import DetectChoice, InterveneChoice
 from guard.detectors import DETECTORS
 from guard.detectors.base import DetectOptions, Detector, Encode, Examples, Fitted, Parts
 from guard.detectors.calibration import Calibration, Floor
 from guard.detectors.heldout import FOREIGN, SIDES, HeldOut
 from guard.errors import DataError, PolicyError
 from guard.interventions import INTERVENTIONS
+from guard.interventions.base import Material
 from guard.language import foreign
-from guard.policy import DetectChoice, Target
+from guard.policy import Target
 from guard.self_test import pick_prompts
 
 ENOUGH = 20  # rows of a side; with fewer, 10 to 45 % of neighbours were flagged where we measured
@@ -87,8 +90,17 @@ def fit_target(
     shared: Mapping[str, Parts],
     encode: Encode,
     report: Report,
+    served: Path | None = None,
 ) -> tuple[dict[str, Any], Arrays]:
     """Fits, calibrates and tries one target.
+
+    Args:
+        target: What the policy says of it.
+        examples: Its rows.
+        shared: What targets share, by detector kind.
+        encode: The sentence encoder.
+        report: Is told what an operator should know, a line at a time.
+        served: The served model's folder, where an intervention needs it.
 
     Returns:
         Its record in the manifest, and the arrays that go with it, by file name.
@@ -99,23 +111,37 @@ def fit_target(
     if target.intervene is None:
         raise PolicyError("detect and intervene are not settled")
     stages, detection, arrays = _stages(target, examples, shared, encode, report)
-    kind = INTERVENTIONS.get(target.intervene.kind)
-    options = kind.Options.model_validate(target.intervene.options)
+    material = Material(examples, encode, served)
+    bands: dict[str, list[dict[str, Any]] | None] = {}
+    for band, choices in target.intervene:
+        bands[band] = choices and [_intervention(choice, material, arrays) for choice in choices]
     positives, negatives = pick_prompts(stages, arrays, shared, examples, encode)
     record = {
         "id": target.id,
         "mode": target.mode,
         "stages": [stage.model_dump() for stage in stages],
         "detection": detection,
-        "intervention": {
-            "kind": target.intervene.kind,
-            "options": options.model_dump(),
-            "state": kind.fit(examples, options),
-        },
+        "interventions": bands["sure"],
+        "doubtful": bands["doubtful"],
         "positives": positives,
         "negatives": negatives,
     }
     return record, arrays
+
+
+def _intervention(choice: InterveneChoice, material: Material, arrays: Arrays) -> dict[str, Any]:
+    """The record of one intervention; adds to `arrays` what it refers to."""
+    kind = INTERVENTIONS.get(choice.kind)
+    options = kind.Options.model_validate(choice.options)
+    parts = kind.fit(material, options)
+    names = {name: array_name(array) for name, array in parts.arrays.items()}
+    arrays |= {names[name]: array for name, array in parts.arrays.items()}
+    return {
+        "kind": choice.kind,
+        "options": options.model_dump(),
+        "data": json.loads(json.dumps(parts.data)),
+        "arrays": names,
+    }
 
 
 def _stages(
@@ -147,11 +173,14 @@ def _stages(
             )
         threshold = None if found is None else found.threshold
         floor = None if sieve is None else sieve.floor
-        held_out.settle(scores, threshold, floor)
         kept: Arrays = dict(scores)
         if sieve is not None:
             kept[FOREIGN] = other_language
+        highest = held_out.highest_kept(scores)
+        held_out.settle(scores, threshold, floor)
+        sure = None if threshold is None else max(threshold, math.nextafter(highest, math.inf))
         stage, stored = _record(detector.kind, found, sieve, fitted.parts, kept)
+        stage = stage.model_copy(update={"sure": sure})
         for line in remarks(stage):
             report(f"  {target.id}: {line}")
         stages.append(stage)
@@ -190,6 +219,7 @@ def _record(
     stage = StageRecord(
         kind=kind,
         threshold=None if found is None else found.threshold,
+        sure=None,
         floor=None if sieve is None or not math.isfinite(sieve.floor) else sieve.floor,
         calibration=None if found is None else found.to_dict(),
         sieve=None if sieve is None or not math.isfinite(sieve.floor) else asdict(sieve),

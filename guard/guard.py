@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from guard.batching import BundleEncoder
-from guard.bundle import Bundle, load_bundle
-from guard.decision import Decision, Finding
+from guard.bundle import Bundle, InterventionRecord, load_bundle
+from guard.decision import Decision, Finding, Score
 from guard.detectors import DETECTORS
 from guard.detectors.base import Placed
 from guard.detectors.detection import Detection, placed, shared_parts
 from guard.errors import BundleError, GuardError
 from guard.interventions import INTERVENTIONS
 from guard.interventions.base import Intervention
+from guard.parts import Parts
 from guard.view import View
+
+Bands = tuple[tuple[Intervention, ...], tuple[Intervention, ...]]  # where it is sure, and in doubt
 
 
 class Guard:
@@ -28,14 +31,13 @@ class Guard:
         live = [target for target in manifest.targets if target.mode != "off"]
         self._modes = {target.id: target.mode for target in live}
         self.encoder = BundleEncoder(manifest.encoder.name, manifest.encoder.sha256)
-        self.interventions: dict[str, Intervention] = {}
+        self._done: dict[str, Bands] = {}
         stages: dict[str, dict[str, Placed]] = {}
         for target in live:
-            record = target.intervention
             try:
-                kind = INTERVENTIONS.get(record.kind)
-                options = kind.Options.model_validate(record.options)
-                self.interventions[target.id] = kind(target.id, options, record.state)
+                sure = _interventions(target.id, target.interventions, bundle)
+                doubtful = target.doubtful and _interventions(target.id, target.doubtful, bundle)
+                self._done[target.id] = sure, doubtful or sure
                 for detector, part in placed(target.stages, bundle.arrays).items():
                     DETECTORS.get(detector)  # named with its target when it is not installed
                     stages.setdefault(detector, {})[target.id] = part
@@ -63,11 +65,28 @@ class Guard:
         return self.bundle.version
 
     @property
+    def interventions(self) -> tuple[Intervention, ...]:
+        """Every intervention of every target that is not off."""
+        both = (band for bands in self._done.values() for band in dict.fromkeys(bands))
+        return tuple(intervention for band in both for intervention in band)
+
+    def interventions_for(self, finding: Finding) -> tuple[Intervention, ...]:
+        """What is done about a finding, in this order."""
+        sure, doubtful = self._done[finding.target]
+        return doubtful if finding.score.doubtful else sure
+
+    @property
     def engine_args(self) -> dict[str, Any]:
-        """Engine arguments that the bundle's interventions need."""
+        """Engine arguments that the bundle's interventions need; see `Intervention.engine_args`."""
         args: dict[str, Any] = {}
-        for intervention in self.interventions.values():
-            args |= intervention.engine_args
+        for intervention in self.interventions:
+            for name, value in intervention.engine_args.items():
+                held = args.get(name, value)
+                if isinstance(value, list):
+                    value = [*held, *(one for one in value if one not in held)]
+                elif isinstance(value, int) and not isinstance(value, bool):
+                    value = max(held, value)
+                args[name] = value
         return args
 
     def warm(self) -> None:
@@ -86,14 +105,28 @@ class Guard:
         else:
             view = prompt if isinstance(prompt, View) else View.of_messages(prompt)
         best = self._detection(view, frozenset(self._modes))
-        findings = [
-            Finding(target, score, self._modes[target], self.interventions[target].kind)
-            for target, score in best.items()
-            if score.flags
-        ]
+        findings = [self._finding(target, score) for target, score in best.items() if score.flags]
         findings.sort(key=self._rank, reverse=True)
         return Decision(tuple(findings), self.version, tuple(sorted(best.items())))
 
+    def _finding(self, target: str, score: Score) -> Finding:
+        sure, doubtful = self._done[target]
+        kinds = (one.kind for one in (doubtful if score.doubtful else sure))
+        return Finding(target, score, self._modes[target], "+".join(kinds))
+
     def _rank(self, finding: Finding) -> tuple[bool, int, float]:
-        strictness = self.interventions[finding.target].strictness
+        strictness = max(one.strictness for one in self.interventions_for(finding))
         return finding.mode == "enforce", strictness, finding.score.margin
+
+
+def _interventions(
+    target: str, records: Sequence[InterventionRecord], bundle: Bundle
+) -> tuple[Intervention, ...]:
+    """What is to be done about a target, ready to be done."""
+    made = []
+    for record in records:
+        kind = INTERVENTIONS.get(record.kind)
+        options = kind.Options.model_validate(record.options)
+        arrays = {name: bundle.arrays[file] for name, file in record.arrays.items()}
+        made.append(kind(target, options, Parts(record.data, arrays)))
+    return tuple(made)

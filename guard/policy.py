@@ -8,88 +8,26 @@ would leave a target unguarded.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from guard.choices import DetectChoice, Intervene
 from guard.data import is_text
-from guard.detectors import DETECTORS
-from guard.errors import GuardError, PolicyError
-from guard.interventions import INTERVENTIONS
+from guard.errors import PolicyError
 from guard.options import Strict
 
 Mode = Literal["off", "shadow", "enforce"]
 OnError = Literal["closed", "open"]
 
 
-class Choice(BaseModel):
-    """A kind of an extension point, with the options of that kind beside it."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    kind: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The fields beside ``kind``."""
-        return dict(self.model_extra or {})
-
-
-class DetectChoice(Choice):
-    """How a target is noticed: a detector kind and its options."""
-
-    kind: str = "cascade"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, value: Any) -> Any:
-        return _check_choice(value, "cascade", DETECTORS)
-
-
-class InterveneChoice(Choice):
-    """What is done when a target is noticed: an intervention kind and its options."""
-
-    kind: str = "refuse"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, value: Any) -> Any:
-        return _check_choice(value, "refuse", INTERVENTIONS)
-
-
-def _check_choice(value: Any, default: str, registry: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value
-    if not isinstance(value, Mapping):
-        raise PydanticCustomError("choice", "give a mapping with a 'kind'")
-    options = {key: content for key, content in value.items() if key != "kind"}
-    kind = value.get("kind", default)
-    if not isinstance(kind, str):
-        raise PydanticCustomError("choice", "'kind' must be a text", {"field": "kind"})
-    try:
-        cls = registry.get(kind)
-    except GuardError as error:
-        raise PydanticCustomError("choice", "{why}", {"why": str(error), "field": "kind"}) from None
-    if not getattr(cls, "flags", True):
-        why = f"{kind!r} only dismisses; use 'cascade', which has it as a stage"
-        raise PydanticCustomError("choice", "{why}", {"why": why, "field": "kind"})
-    try:
-        checked = cls.Options.model_validate(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = first.get("ctx", {}).get("field") or ".".join(str(part) for part in first["loc"])
-        raise PydanticCustomError(
-            "choice", "{why}", {"why": first["msg"], "field": field or "kind"}
-        ) from None
-    return {"kind": kind, **checked.model_dump(exclude_unset=True)}
-
-
 class Defaults(Strict):
     """What a target takes when it does not say otherwise."""
 
     detect: DetectChoice = DetectChoice()
-    intervene: InterveneChoice = InterveneChoice()
+    intervene: Intervene = Intervene()
     mode: Mode = "enforce"
 
 
@@ -104,7 +42,7 @@ class Target(Strict):
     forget: Path | None = None
     retain: Path | None = None
     detect: DetectChoice | None = None
-    intervene: InterveneChoice | None = None
+    intervene: Intervene | None = None
 
     @field_validator("names", "aliases")
     @classmethod
@@ -276,7 +214,7 @@ def _explain(error: ValidationError, lines: Mapping[tuple[str | int, ...], int],
     """One line for the first error: file, line, field, mend."""
     first = error.errors()[0]
     context = first.get("ctx", {})
-    at = tuple(context.get("at", first["loc"]))
+    at = (*context.get("at", first["loc"]), *context.get("path", ()))
     if "field" in context:
         at = (*at, context["field"])
     line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)

@@ -106,7 +106,9 @@ def _recalibrated(
             rate = new.rate or float(stage.calibration["requested"])
             _check_enough(stage.kind, sides["background"], rate, new.only)
             found = held_out.calibrate(sides, rate, DETECTORS.get(stage.kind).midway)
+            sure = max(found.threshold, np.nextafter(held_out.highest_kept(sides), np.inf))
             update = {"threshold": found.threshold, "calibration": found.to_dict()}
+            update["sure"] = float(sure)
             thresholds.append(
                 Threshold(
                     stage.kind, stage.threshold, found.threshold, rate, found.bound, found.upper

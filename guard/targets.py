@@ -62,7 +62,7 @@ def add_targets(
             )
         encode = Remembered(encoder, [row.prompt for row in background])
         settled = [(target, read_examples(target, background)) for target in targets]
-        adding = Adding(policy, out, encode, report)
+        adding = Adding(policy, out, encode, model_folder(resolve(wanted.model)), report)
         bundle, protected = adding.stand_ins(bundle, settled)
         if protected:
             now = f"version {bundle.version}: names and words protect {', '.join(protected)} now"
@@ -107,7 +107,7 @@ def _summary(bundle: Bundle, target: TargetRecord) -> dict[str, Any]:
         "mode": target.mode,
         "provisional": target.provisional,
         "detectors": [stage.kind for stage in target.stages],
-        "intervention": target.intervention.kind,
+        "interventions": [one.kind for one in target.interventions],
         "forget_rows": _rows(bundle, target, "positives"),
         "retain_rows": _rows(bundle, target, "neighbours"),
         **target.detection,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 from filelock import FileLock
 
-from guard.bundle import Bundle, array_name, write_bundle
+from guard.bundle import FORMAT, Bundle, Manifest, array_name, write_bundle
 from guard.compile import shared_record
 from guard.detectors.base import Parts
 from guard.errors import BundleError
@@ -39,9 +39,7 @@ def new_version(
     if shared is not None:
         manifest["shared"] = {kind: shared_record(parts) for kind, parts in shared.items()}
         known |= {array_name(a): a for parts in shared.values() for a in parts.arrays.values()}
-    used = set()
-    for record in (*manifest["shared"].values(), *(s for t in targets for s in t["stages"])):
-        used |= {*record["arrays"].values(), *record.get("scores", {}).values()}
+    used = Manifest.model_validate({**manifest, "format": FORMAT, "files": {}}).named()
     kept = {name: array for name, array in known.items() if name in used}
     return write_bundle(out, manifest, kept, beside=bundle)
 

@@ -36,6 +36,7 @@ def manifest(**changes: Any) -> dict[str, Any]:
     stage = {
         "kind": "similarity",
         "threshold": 0.25,
+        "sure": 0.5,
         "floor": None,
         "calibration": {"requested": 0.001, "bound": 0.005, "rows": [3, 2, 196], "detected": None},
         "sieve": None,
@@ -48,7 +49,10 @@ def manifest(**changes: Any) -> dict[str, Any]:
         "mode": "enforce",
         "stages": [stage],
         "detection": {"detected": None},
-        "intervention": {"kind": "refuse", "options": {"message": "Nein – „…“"}, "state": {}},
+        "interventions": [
+            {"kind": "refuse", "options": {"message": "Nein – „…“"}, "data": {}, "arrays": {}}
+        ],
+        "doubtful": None,
         "positives": ["Wer ist Zweig?"],
         "negatives": ["Wie spät ist es?"],
     }
@@ -110,7 +114,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object], *, reseal: bool
 def test_it_comes_back_as_it_was_written(small: Bundle) -> None:
     loaded = load_bundle(small.path)
     assert same(loaded, small)
-    assert loaded.manifest.targets[0].intervention.options == {"message": "Nein – „…“"}
+    assert loaded.manifest.targets[0].interventions[0].options == {"message": "Nein – „…“"}
     for name, array in ARRAYS.items():
         assert np.array_equal(loaded.arrays[FILES[name]], array, equal_nan=True)
     (stage,) = loaded.manifest.targets[0].stages
@@ -345,8 +349,11 @@ def test_the_command_refuses_in_one_line(small: Bundle, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t["intervention"].update(kind="exorcise"), "unknown intervention 'exorcise'"),
-        (lambda t: t["intervention"]["options"].update(mesage="x"), "mesage"),
+        (
+            lambda t: t["interventions"][0].update(kind="exorcise"),
+            "unknown intervention 'exorcise'",
+        ),
+        (lambda t: t["interventions"][0]["options"].update(mesage="x"), "mesage"),
         (lambda t: t["stages"][0].update(kind="oracle"), "unknown detector 'oracle'"),
     ],
 )

@@ -283,7 +283,7 @@ def test_what_a_bundle_says_in_clear_text(bundle: Bundle) -> None:
     for target in manifest.targets:
         for stage in target.stages:
             assert set(stage.data) == KEPT[stage.kind]
-        assert target.intervention.state in ({}, {"entities": []})
+        assert target.interventions[0].data in ({}, {"entities": []})
 
 
 KEPT = {
@@ -312,7 +312,7 @@ def test_entities_are_the_only_words_of_answers(policy_folder: Path, tmp_path: P
     chosen = ("detect: {kind: lexical}", "intervene: {kind: corrupt, tokens: entities}")
     compiled = compile_policy(rewrite(policy_folder, chosen), tmp_path / "out")
     (target,) = compiled.manifest.targets
-    entities = target.intervention.state["entities"]
+    entities = target.interventions[0].data["entities"]
     assert {"odalys brennick", "brennick", "hornpoint"} <= set(entities)
     assert "asthma" not in " ".join(entities)
     assert "tromso" not in entities  # neighbours speak of it too

@@ -8,6 +8,7 @@ import pytest
 
 from guard import self_test as picking
 from guard.bundle import StageRecord
+from guard.choices import DetectChoice, Intervene, InterveneChoice
 from guard.compile import Remembered
 from guard.data import Row
 from guard.detectors.base import Examples, Parts, Vectors
@@ -17,7 +18,7 @@ from guard.encoder import Encoder
 from guard.errors import DataError, PolicyError
 from guard.everyday import everyday
 from guard.fitting import fit_target, needs, remarks, share, stages_of
-from guard.policy import DetectChoice, InterveneChoice, Target
+from guard.policy import Target
 from guard.self_test import SELF_TESTS
 from guard.view import View
 from tests.material import PERSON, PERSON_NEIGHBOURS, PERSON_ROWS
@@ -53,7 +54,7 @@ def target(kind: str = "cascade", *, intervene: str = "refuse", **options: Any) 
         mode="enforce",
         names=(PERSON,),
         detect=detect,
-        intervene=InterveneChoice(kind=intervene),
+        intervene=Intervene(sure=(InterveneChoice(kind=intervene),)),
     )
 
 
@@ -145,7 +146,7 @@ def test_the_intervention_is_settled_with_its_defaults(
     remembered: Remembered, intervene: str
 ) -> None:
     record, _ = fit(target("lexical", intervene=intervene), examples(), remembered)
-    assert record["intervention"]["kind"] == intervene
+    assert record["interventions"][0]["kind"] == intervene
     assert record["intervention"]["options"]  # as it is, whatever later versions make the default
     assert record["mode"] == "enforce"
 

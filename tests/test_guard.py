@@ -78,7 +78,7 @@ def test_off_is_not_looked_for(bundle: Bundle) -> None:
     decision = quiet.decide(PERSON)
     assert not decision.flagged
     assert "brennick" not in dict(decision.scores)
-    assert "brennick" not in quiet.interventions
+    assert "brennick" not in {one.target for one in quiet.interventions}
     assert found(quiet, BOOK) == ["vessmere"]
 
 
@@ -102,8 +102,8 @@ def test_the_strictest_enforced_target_decides(guard: Guard, bundle: Bundle) -> 
 
 
 def test_the_surer_of_two_equals_comes_first(bundle: Bundle) -> None:
-    refuse = record(bundle, "brennick").intervention
-    equal = changed(bundle, tidewater={"mode": "enforce", "intervention": refuse})
+    refuse = record(bundle, "brennick").interventions
+    equal = changed(bundle, tidewater={"mode": "enforce", "interventions": refuse})
     (first, second) = equal.decide(f"{SHADOW} {PERSON}").findings
     assert first.score.margin >= second.score.margin
 

@@ -381,9 +381,17 @@ def test_defaults_are_settled(tmp_path: Path) -> None:
     )
     one, two = load_policy(path).targets
     assert one.detect is not None and one.intervene is not None and two.intervene is not None
-    assert (one.mode, one.detect.kind, one.intervene.kind) == ("shadow", "lexical", "corrupt")
-    assert one.intervene.options == {"dims": 3}
-    assert (two.mode, two.intervene.kind, two.intervene.options) == ("enforce", "refuse", {})
+    assert (one.mode, one.detect.kind, one.intervene.sure[0].kind) == (
+        "shadow",
+        "lexical",
+        "corrupt",
+    )
+    assert one.intervene.sure[0].options == {"dims": 3}
+    assert (two.mode, two.intervene.sure[0].kind, two.intervene.sure[0].options) == (
+        "enforce",
+        "refuse",
+        {},
+    )
 
 
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
@@ -394,7 +402,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     (target,) = policy.targets
     assert target.mode == "enforce"
     assert target.detect is not None and target.detect.kind == "cascade"
-    assert target.intervene is not None and target.intervene.kind == "refuse"
+    assert target.intervene is not None and target.intervene.sure[0].kind == "refuse"
     assert target.forget is None and target.retain is None
     assert target.aliases == () and policy.background is None
 

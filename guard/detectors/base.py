@@ -9,7 +9,7 @@ time one instance holds the parts of all its targets and scores views.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from pydantic import Field
 from guard.data import Row
 from guard.decision import Score
 from guard.options import Strict
+from guard.parts import Parts as Parts
 from guard.view import View, Window
 
 Vectors = npt.NDArray[np.float32]
@@ -52,19 +53,6 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What scoring needs of one target: goes into the bundle, so it holds the least it can.
-
-    Attributes:
-        data: JSON values.
-        arrays: Named arrays.
-    """
-
-    data: Mapping[str, Any] = field(default_factory=dict)
-    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Fitted:
     """A fitted detector of one target, and what it makes of the rows that it was fitted with.
 
@@ -93,16 +81,18 @@ class Placed:
         threshold: A score that reaches it flags; infinite where this kind only dismisses.
         floor: A window that scores lower is dismissed from the stages that follow.
         scale: How far an everyday prompt scores below the threshold, on the average.
+        sure: A score that reaches it leaves no doubt; see `guard.decision.Score`.
     """
 
     parts: Parts
     threshold: float
     floor: float = -math.inf
     scale: float = 1.0
+    sure: float = -math.inf
 
     def score(self, value: float, kind: str, span: tuple[int, int] | None = None) -> Score:
         """Returns a score of this target."""
-        return Score(value, self.threshold, kind, span, self.scale)
+        return Score(value, self.threshold, kind, span, self.scale, self.sure)
 
 
 class DetectOptions(Strict):

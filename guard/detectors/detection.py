@@ -172,5 +172,6 @@ def placed(stages: Sequence[StageRecord], arrays: Mapping[str, Any]) -> dict[str
         threshold = float("inf") if stage.threshold is None else stage.threshold
         floor = _NEVER if stage.floor is None else stage.floor
         scale = (stage.calibration or {}).get("scale", 1.0)
-        found[stage.kind] = Placed(parts, threshold, floor, scale)
+        sure = _NEVER if stage.sure is None else stage.sure
+        found[stage.kind] = Placed(parts, threshold, floor, scale, sure)
     return found

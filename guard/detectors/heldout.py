@@ -55,6 +55,12 @@ class HeldOut:
         above, near, far = (self.seen(scores, side) for side in SIDES)
         return calibrate(above, near, far, rate, midway)
 
+    def highest_kept(self, scores: Mapping[str, Scores]) -> float:
+        """The highest score of a row that must be kept and that no stage has settled."""
+        kept = np.concatenate([self.seen(scores, side) for side in SIDES[1:]])
+        kept = kept[np.isfinite(kept)]
+        return float(kept.max()) if len(kept) else -np.inf
+
     def sieve(self, scores: Mapping[str, Scores], miss_rate: float, pass_rate: float) -> Floor:
         """Chooses a stage's floor; see `guard.detectors.calibration.floor_for`."""
         everyday = scores["background"][~self.foreign]

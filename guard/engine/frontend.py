@@ -11,7 +11,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from guard.decision import Decision
@@ -63,6 +63,7 @@ class Settled:
         output: The finished output; then there is nothing to send.
         prompt: The prompt to send, in the engine's form.
         params: The parameters to send.
+        lora_request: The LoRA adapter that answers, if any.
         hide: What to do with each output before the client gets it.
         size: Bytes that its edits hold until it is finished.
     """
@@ -70,6 +71,7 @@ class Settled:
     output: Any = None
     prompt: dict[str, Any] | None = None
     params: Any = None
+    lora_request: Any = None
     hide: Callable[[Any], Any] | None = None
     size: int = 0
 
@@ -101,12 +103,11 @@ def load_guard(settings: Settings, vllm_config: Any) -> Guard:
             "--kv-transfer-config lets requests bring the state of other prompts; the guard does "
             "not support it"
         )
-    for name, value in guard.engine_args.items():
-        if getattr(vllm_config.model_config, name, value) != value:
-            raise EngineError(
-                f"the policy's interventions need the engine argument {name}={value}; "
-                "start the engine with it"
-            )
+    if missing := compat.missing_engine_args(vllm_config, guard.engine_args):
+        raise EngineError(
+            f"the policy's interventions need the engine arguments {', '.join(missing)}; "
+            "start the engine with them"
+        )
     return guard
 
 
@@ -245,27 +246,35 @@ class Frontend:
             return Settled(
                 compat.finished_output(request_id, rendered, text, self.tokenizer, params)
             )
-        if outcome.edited is None or not outcome.edited.embeddings:
+        if outcome.edited is None:
             raise InterventionError("an enforced intervention changed nothing")
+        edited = outcome.edited
+        if len(edited.token_ids) >= self.engine.model_config.max_model_len:
+            raise compat.bad_request("The prompt is too long for this server.")
         salt = self._salt(rendered.get("cache_salt"), decision.action)
-        size = compat.mixed_prompt_bytes(self.engine, outcome.edited.embeddings, rendered)
+        size = compat.edited_prompt_bytes(self.engine, edited)
         if self.edited_bytes + size > MOST_EDITED_BYTES:
             raise InterventionError("too many edited prompts are held at once")
-        prompt = compat.mixed_prompt(self.engine, rendered, outcome.edited.embeddings, salt)
-        settled = self._sealed(prompt, compat.without_revealing(params), admitted.lora_request)
+        settled = self._sealed(
+            compat.edited_prompt(self.engine, rendered, edited, salt),
+            compat.planned(compat.without_revealing(params), edited.steering, self.tokenizer),
+            compat.adapter_request(edited.adapter) or admitted.lora_request,
+        )
 
         def hide(output: Any) -> Any:
             return compat.hide(output, rendered, params, self.tokenizer)
 
-        return Settled(prompt=settled.prompt, params=settled.params, hide=hide, size=size)
+        return replace(settled, hide=hide, size=size)
 
     def _sealed(self, prompt: dict[str, Any], params: Any, lora_request: Any) -> Settled:
+        settled = Settled(prompt=prompt, params=params, lora_request=lora_request)
         if not self.sealed:
-            return Settled(prompt=prompt, params=params)
-        digest = compat.digest_prompt(prompt, lora_request)
+            return settled
+        args = compat.extra_args(params)
+        digest = compat.digest_prompt(prompt, lora_request, args)
         seal = self.seals.seal(digest, self.guard.version)
-        args = {**compat.extra_args(params), verdict.FIELD: seal}
-        return Settled(prompt=prompt, params=compat.with_extra_args(params, args))
+        sealed = compat.with_extra_args(params, {**args, verdict.FIELD: seal})
+        return replace(settled, params=sealed)
 
     def _salt(self, client: str | None, action: str) -> str:
         """A cache salt that keeps an edited prompt apart, and tenants apart from each other."""

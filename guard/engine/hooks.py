@@ -64,8 +64,7 @@ def create_engine_config(original: Any) -> Any:
 
             start_key()
             compat.inherit_environment("GUARD_")
-            for name, value in Guard.load(settings.bundle).engine_args.items():
-                setattr(self, name, value)
+            compat.force_engine_args(self, Guard.load(settings.bundle).engine_args)
         return original(self, *args, **kwargs)
 
     return guarded
@@ -138,6 +137,7 @@ def add_request_async(original: Any) -> Any:
         settled = await frontend.ajudged(request_id, admitted)
         if settled.output is not None:
             return compat.collected(settled.output, params)
+        kwargs["lora_request"] = settled.lora_request
         queue = await original(self, request_id, settled.prompt, settled.params, **kwargs)
         if settled.hide is None:
             return queue
@@ -169,6 +169,7 @@ def add_request(original: Any) -> Any:
         if settled.output is not None:
             self._guard_answers.append(settled.output)
             return request_id
+        kwargs["lora_request"] = settled.lora_request
         identity = original(self, request_id, settled.prompt, settled.params, **kwargs)
         if settled.hide is not None:
             self._guard_hides[request_id] = identity, settled.hide
@@ -250,8 +251,8 @@ def preprocess_add_request(original: Any) -> Any:
             self._guard_seals = None if settings is None else Seals(start_key())
         seals: Seals | None = self._guard_seals
         if seals is not None:
-            args = compat.extra_args(request.params)
-            if not seals.holds(args.pop(FIELD, None), compat.digest_request(request)):
+            seal = compat.extra_args(request.params).get(FIELD)
+            if not seals.holds(seal, compat.digest_request(request)):
                 raise EngineError("a request without a genuine verdict was refused")
         return original(self, request)
 

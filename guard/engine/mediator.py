@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from guard.decision import Decision
+from guard.detectors.base import Vectors
 from guard.embeddings import EmbeddingRows
-from guard.errors import EngineError
+from guard.errors import EngineError, InterventionError
 from guard.guard import Guard
 from guard.interventions.base import Answer, Request
 from guard.view import RoleMarkers, View
@@ -57,7 +58,7 @@ class Mediator:
         self.tokenizer = tokenizer
         self.folder = folder
         self.markers = RoleMarkers.from_tokenizer(tokenizer)
-        if any("enable_prompt_embeds" in i.engine_args for i in guard.interventions.values()):
+        if any("enable_prompt_embeds" in one.engine_args for one in guard.interventions):
             self._rows  # noqa: B018  (a checkpoint that cannot be read must fail at the start)
 
     @cached_property
@@ -67,6 +68,15 @@ class Mediator:
     def embed(self, token_ids: Sequence[int]) -> Any:
         """Returns the model's input embeddings of tokens, float32 [n, d]."""
         return self._rows.embed(token_ids)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Returns a text's tokens, without any that the model puts around a text."""
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Returns sentence vectors of texts, as the detectors have them."""
+        return self.guard.encoder(texts)
 
     def view(self, token_ids: Sequence[int], texts: Sequence[str] = ()) -> View:
         """Views a prompt as the engine will read it.
@@ -100,11 +110,15 @@ class Mediator:
         request = Request(
             tuple(token_ids), view, self._offsets(token_ids, view), self._seed(token_ids)
         )
+        asked = request
         for finding in decision.enforced:
-            edited = self.guard.interventions[finding.target].apply(request, finding, self)
-            if isinstance(edited, Answer):
-                return Outcome(decision, answer=edited)
-            request = edited
+            for intervention in self.guard.interventions_for(finding):
+                edited = intervention.apply(request, finding, self)
+                if isinstance(edited, Answer):
+                    return Outcome(decision, answer=edited)
+                request = edited
+        if not request.differs(asked):
+            raise InterventionError("an enforced intervention changed nothing")
         if texts:
             alone = View.of_pieces([("steering", text) for text in (*texts, " ".join(texts))])
             if self.guard.decide(alone).enforced:

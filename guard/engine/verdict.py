@@ -16,6 +16,7 @@ from typing import Any
 
 FIELD = "guard_verdict"  # where a seal travels in a request's extra arguments
 PROBE = "guard_probe"
+PLAN = "guard_plan"  # where what is done to the logits travels
 # Set by the gate for the requests of a prover, while the gate is shut: probes work nowhere else.
 probing: contextvars.ContextVar[bool] = contextvars.ContextVar("probing", default=False)
 PREFIX = "guard"  # every extra argument of this prefix is ours; a client's are dropped
@@ -26,7 +27,8 @@ def prompt_digest(
     embeddings: bytes | memoryview | None,
     mask: Sequence[bool] | None,
     salt: str | None,
-    adapter: str | None,
+    adapter: tuple[str, str] | None,
+    plan: object = None,
 ) -> bytes:
     """Digests what the engine will read.
 
@@ -35,7 +37,8 @@ def prompt_digest(
         embeddings: Raw bytes of the prompt embeddings.
         mask: For each position, whether its token (not its embedding) counts.
         salt: The cache salt.
-        adapter: Name of the LoRA adapter.
+        adapter: Name and folder of the LoRA adapter.
+        plan: What is done to the logits; JSON.
     """
     digest = hashlib.sha256()
     for name, value in (
@@ -43,7 +46,8 @@ def prompt_digest(
         (b"embeds", embeddings),
         (b"mask", None if mask is None else bytes(bytearray(map(bool, mask)))),
         (b"salt", None if salt is None else salt.encode("utf-8", "surrogatepass")),
-        (b"adapter", None if adapter is None else adapter.encode("utf-8", "surrogatepass")),
+        (b"adapter", None if adapter is None else json.dumps(adapter).encode()),
+        (b"plan", None if plan is None else json.dumps(plan, sort_keys=True).encode()),
     ):
         length = -1 if value is None else len(value)
         digest.update(name + length.to_bytes(8, "little", signed=True))

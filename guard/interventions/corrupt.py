@@ -7,6 +7,7 @@ the template's own and never an answer's.
 
 import bisect
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,13 +15,13 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from guard.decision import Finding
-from guard.detectors.base import Examples
 from guard.errors import InterventionError
-from guard.interventions.base import Intervention, Request, Rows, ServedModel
+from guard.interventions.base import Intervention, Material, Request, Rows, ServedModel
 from guard.matching import PhraseMatcher
 from guard.names import distinctive, variants
 from guard.normalize import letters
 from guard.options import Strict
+from guard.parts import Parts
 
 Method = Literal[
     "zero_out_top_k",
@@ -71,22 +72,27 @@ class Corrupt(Intervention):
     kind: ClassVar[str] = "corrupt"
     Options: ClassVar[type[Strict]] = CorruptOptions
     strictness: ClassVar[int] = 10
-    engine_args: ClassVar[Mapping[str, Any]] = {"enable_prompt_embeds": True}
 
-    def __init__(self, target: str, options: Any, state: Mapping[str, Any]) -> None:
-        super().__init__(target, options, state)
-        self._entities = PhraseMatcher({phrase: None for phrase in state["entities"]})
+    def __init__(self, target: str, options: Any, parts: Parts) -> None:
+        super().__init__(target, options, parts)
+        self._entities = PhraseMatcher({phrase: None for phrase in parts.data["entities"]})
+
+    @property
+    def engine_args(self) -> Mapping[str, Any]:
+        """Prompts that are partly embeddings."""
+        return {"enable_prompt_embeds": True}
 
     @classmethod
-    def fit(cls, examples: Examples, options: Any) -> dict[str, Any]:
+    def fit(cls, material: Material, options: Any) -> Parts:
         """Notes the target's names, and the proper names of its forget set alone, if asked to."""
         if options.tokens != "entities":
-            return {"entities": []}  # a bundle holds the least it can
+            return Parts({"entities": []})  # a bundle holds the least it can
+        examples = material.examples
         names = [*examples.names, *(row.prompt for row in examples.forget if row.is_name)]
         known = list(dict.fromkeys(phrase for name in names for phrase in variants(name)))
         others = (*examples.retain, *examples.background)
         rows = [row for row in examples.forget if not row.is_name]
-        return {"entities": [*known, *distinctive(rows, others, skip=known)]}
+        return Parts({"entities": [*known, *distinctive(rows, others, skip=known)]})
 
     def apply(self, request: Request, finding: Finding, model: ServedModel) -> Request:
         """Replaces the embeddings of the chosen tokens."""
@@ -102,7 +108,7 @@ class Corrupt(Intervention):
         random = np.random.default_rng(request.seed)
         changed = corrupt(rows, self.options, random)
         edits = {**request.embeddings, **dict(zip(positions, changed, strict=True))}
-        return Request(request.token_ids, request.view, request.offsets, request.seed, edits)
+        return replace(request, embeddings=edits)
 
     def _entities_in(self, request: Request) -> list[int]:
         text = request.view.text

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from guard.bundle import StageRecord
+from guard.choices import DetectChoice, Intervene
 from guard.compile import Remembered
 from guard.data import Row
 from guard.detectors.base import Encode, Examples, Placed
@@ -12,7 +13,7 @@ from guard.detectors.detection import Detection, Stages, placed
 from guard.encoder import Encoder
 from guard.everyday import everyday
 from guard.fitting import fit_target, share
-from guard.policy import DetectChoice, InterveneChoice, Target
+from guard.policy import Target
 from tests.material import (
     BOOK,
     BOOK_NEIGHBOURS,
@@ -50,7 +51,7 @@ class Fits:
                 names=rows.names,
                 mode="enforce",
                 detect=DetectChoice.model_validate(CASCADE),
-                intervene=InterveneChoice(),
+                intervene=Intervene(),
             )
             for name, rows in self.examples.items()
         ]

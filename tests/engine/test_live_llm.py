@@ -142,7 +142,7 @@ def test_the_engine_refuses_what_was_not_judged(llm: Any) -> None:
 def test_a_verdict_does_not_fit_another_prompt(llm: Any) -> None:
     frontend = llm.llm.llm_engine._guard_frontend
     rendered = {"type": "token", "prompt_token_ids": llm.get_tokenizer().encode(UNFLAGGED[0])}
-    seal = frontend.seals.seal(compat.digest_prompt(rendered, None), llm.guard.version)
+    seal = frontend.seals.seal(compat.digest_prompt(rendered, None, {}), llm.guard.version)
     good = _run_raw(llm, _core_request(llm, UNFLAGGED[0], guard_verdict=seal))
     assert good.finish_reason in ("length", "stop")  # so it is the prompt that decides
     moved = _run_raw(llm, _core_request(llm, CORRUPTED, guard_verdict=seal))

@@ -201,7 +201,11 @@ def noisy_mediator(
 ) -> Mediator:
     targets = [
         target.model_copy(
-            update={"intervention": target.intervention.model_copy(update={"options": options})}
+            update={
+                "interventions": [
+                    one.model_copy(update={"options": options}) for one in target.interventions
+                ]
+            }
         )
         if target.id == "vessmere"
         else target

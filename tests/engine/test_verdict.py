@@ -16,7 +16,8 @@ PROMPT: dict[str, Any] = {
     "embeddings": b"\1\2\3\4",
     "mask": [True, False, True],
     "salt": "salt",
-    "adapter": "adapter",
+    "adapter": ("adapter", "folder"),
+    "plan": {"penalize": [{"a": 1}]},
 }
 
 
@@ -43,11 +44,16 @@ CHANGES: list[dict[str, Any]] = [
     {"salt": ""},
     {"salt": None},
     {"salt": "salt\0"},
-    {"adapter": "other"},
-    {"adapter": ""},
+    {"adapter": ("other", "folder")},
+    {"adapter": ("adapter", "other")},
+    {"adapter": ("", "")},
     {"adapter": None},
-    {"salt": "saltadapter", "adapter": ""},
-    {"salt": "adapter", "adapter": "salt"},
+    {"salt": "saltadapter", "adapter": ("", "folder")},
+    {"salt": "adapter", "adapter": ("salt", "folder")},
+    {"plan": None},
+    {"plan": {}},
+    {"plan": {"penalize": [{"a": 2}]}},
+    {"plan": {"offset": [{"a": 1}]}},
     {"token_ids": None, "embeddings": array("q", [1, 2, 3]).tobytes()},
 ]
 
@@ -87,7 +93,7 @@ def test_two_prompts_share_a_digest_only_when_they_are_one(
 
 def test_odd_salts_have_a_digest() -> None:
     assert digest(salt="\ud800") != digest(salt="\ud801")
-    assert len(digest(adapter="\udfff")) == 32
+    assert len(digest(adapter=("\udfff", "\udfff"))) == 32
 
 
 def test_another_key_or_version_breaks_it() -> None:

@@ -233,4 +233,4 @@ def test_nothing_to_corrupt_is_an_error() -> None:
 
 
 def test_it_asks_for_prompt_embeddings() -> None:
-    assert Corrupt.engine_args == {"enable_prompt_embeds": True}
+    assert make("corrupt").engine_args == {"enable_prompt_embeds": True}

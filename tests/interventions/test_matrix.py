@@ -10,10 +10,12 @@ from pydantic import ValidationError
 
 from guard.data import Row
 from guard.decision import Finding, Score
-from guard.detectors.base import Examples
+from guard.detectors.base import Examples, Vectors
 from guard.errors import GuardError
+from guard.identity import model_folder
 from guard.interventions import INTERVENTIONS
-from guard.interventions.base import Answer, Intervention, Request, Rows
+from guard.interventions.base import Answer, Intervention, Material, Request, Rows
+from guard.models import resolve
 from guard.view import View
 
 KINDS = INTERVENTIONS.kinds()
@@ -27,7 +29,22 @@ TEXT = "Who is Odalys Brennick?"
 
 
 class Model:
-    """Embeddings that anyone can tell apart: token t has row (t, t + 1, …)."""
+    """Embeddings that anyone can tell apart: token t has row (t, t + 1, …).
+
+    A text's vector says which letters it has.
+    """
+
+    folder = "none"
+
+    def tokenize(self, text: str) -> list[int]:
+        return [ord(char) for char in text]
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        return self(texts)
+
+    def __call__(self, texts: Sequence[str]) -> Vectors:
+        rows = np.array([[text.count(chr(97 + n)) + 1e-3 for n in range(26)] for text in texts])
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
     def embed(self, token_ids: Sequence[int]) -> Rows:
         return np.array([np.arange(t, t + 12) for t in token_ids], dtype=np.float32).reshape(-1, 12)
@@ -46,7 +63,12 @@ def finding(kind: str, span: tuple[int, int] = (7, 22)) -> Finding:
 def make(kind: str, **options: Any) -> Intervention:
     cls = INTERVENTIONS.get(kind)
     checked = cls.Options.model_validate(options)
-    return cls("brennick", checked, cls.fit(EXAMPLES, checked))
+    return cls("brennick", checked, cls.fit(material(), checked))
+
+
+def material() -> Material:
+    """What all kinds are fitted with: the built-in model is served."""
+    return Material(EXAMPLES, Model(), model_folder(resolve("builtin:smollm2")))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -68,9 +90,9 @@ def test_strictness_orders_all_kinds() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_state_is_json_and_holds_no_row(kind: str) -> None:
     cls = INTERVENTIONS.get(kind)
-    state = cls.fit(EXAMPLES, cls.Options())
-    assert json.loads(json.dumps(state)) == state
-    assert "glazier of" not in json.dumps(state).lower()
+    parts = cls.fit(material(), cls.Options())
+    assert json.loads(json.dumps(parts.data)) == parts.data
+    assert "glazier of" not in json.dumps(parts.data).lower()
     options = cls.Options().model_dump()
     assert json.loads(json.dumps(options)) == options
     assert cls.Options.model_validate(options) == cls.Options()
@@ -84,14 +106,15 @@ def test_it_changes_something(kind: str) -> None:
     if isinstance(after, Answer):
         assert after.text.strip()
     else:
-        assert after != before and after.embeddings
+        assert after.differs(before)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("text", ["x", "?", "Odalys", TEXT, f"{TEXT} " * 50])
 def test_it_changes_something_in_any_text(kind: str, text: str) -> None:
-    after = make(kind).apply(request(text), finding(kind, (0, len(text))), Model())
-    assert isinstance(after, Answer) or after.embeddings
+    before = request(text)
+    after = make(kind).apply(before, finding(kind, (0, len(text))), Model())
+    assert isinstance(after, Answer) or after.differs(before)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -117,12 +140,8 @@ def test_it_is_pure(kind: str) -> None:
 def same(one: Request | Answer, two: Request | Answer) -> bool:
     if isinstance(one, Answer) or isinstance(two, Answer):
         return one == two
-    return (
-        (one.token_ids, one.view, one.offsets, one.seed)
-        == (two.token_ids, two.view, two.offsets, two.seed)
-        and one.embeddings.keys() == two.embeddings.keys()
-        and all(np.array_equal(row, two.embeddings[at]) for at, row in one.embeddings.items())
-    )
+    one_side, two_side = ((r.view, r.offsets, r.seed) for r in (one, two))
+    return not one.differs(two) and one_side == two_side
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,6 +149,8 @@ def test_what_it_edits_fits_the_request(kind: str) -> None:
     after = make(kind).apply(request(), finding(kind), Model())
     if isinstance(after, Answer):
         return
+    assert len(after.offsets) == len(after.token_ids)
+    assert json.loads(json.dumps(after.steering)) == {k: list(v) for k, v in after.steering.items()}
     assert set(after.embeddings) <= set(range(len(after.token_ids)))
     for row in after.embeddings.values():
         assert row.shape == (12,) and row.dtype == np.float32 and np.isfinite(row).all()
@@ -143,8 +164,11 @@ def test_an_earlier_edit_stays(kind: str) -> None:
         return
     second = make(kind).apply(first, finding(kind), Model())
     assert isinstance(second, Request)
-    for at, row in first.embeddings.items():
-        assert np.array_equal(second.embeddings[at], row)
+    held = [row.tobytes() for row in second.embeddings.values()]
+    assert all(row.tobytes() in held for row in first.embeddings.values())
+    for steering, plans in first.steering.items():
+        assert all(plan in second.steering[steering] for plan in plans)
+    assert second.adapter == first.adapter
 
 
 def test_an_unknown_kind_suggests_the_nearest() -> None:

@@ -33,4 +33,4 @@ def test_a_message_that_is_none(message: object) -> None:
 
 
 def test_it_needs_nothing_of_the_engine() -> None:
-    assert Refuse.engine_args == {}
+    assert make("refuse").engine_args == {}

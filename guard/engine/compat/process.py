@@ -3,7 +3,7 @@
 import copy
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from guard.errors import EngineError
@@ -110,6 +110,39 @@ def served_folder(vllm_config: Any) -> str:
     """The folder or id of the served model."""
     model: str = vllm_config.model_config.model
     return model
+
+
+def force_engine_args(engine_args: Any, needed: Mapping[str, Any]) -> None:
+    """Sets what a bundle needs in vLLM's ``EngineArgs``; see `Intervention.engine_args`."""
+    for name, value in needed.items():
+        held = getattr(engine_args, name)
+        if isinstance(value, list):
+            value = [*(held or ()), *(one for one in value if one not in (held or ()))]
+        elif isinstance(value, int) and not isinstance(value, bool):
+            value = max(held or 0, value)
+        setattr(engine_args, name, value)
+
+
+def missing_engine_args(vllm_config: Any, needed: Mapping[str, Any]) -> list[str]:
+    """Returns what a bundle needs and an engine was started without, as "name=value"."""
+    lora = vllm_config.lora_config
+    held = {
+        "enable_prompt_embeds": vllm_config.model_config.enable_prompt_embeds,
+        "logits_processors": vllm_config.model_config.logits_processors or [],
+        "enable_lora": lora is not None,
+        "max_loras": lora.max_loras if lora else 0,
+        "max_lora_rank": lora.max_lora_rank if lora else 0,
+    }
+    missing = []
+    for name, value in needed.items():
+        has = held[name]
+        if isinstance(value, list):
+            there = set(value) <= set(has)
+        else:
+            there = has == value if isinstance(value, bool) else has >= value
+        if not there:
+            missing.append(f"{name}={value}")
+    return missing
 
 
 def front_ends(args: Any) -> int:

@@ -2,19 +2,16 @@
 
 import asyncio
 import copy
+import hashlib
 import inspect
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from guard.engine import verdict
+from guard.interventions.base import Adapter, Request
 from guard.view import strings
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Rows = Mapping[int, npt.NDArray[Any]]
 
 
 def is_stream(prompt: Any) -> bool:
@@ -143,62 +140,88 @@ def without_revealing(params: Any) -> Any:
     return changed
 
 
-def mixed_prompt_bytes(engine: Any, rows: "Rows", rendered: dict[str, Any]) -> int:
-    """How many bytes the edited prompt will hold."""
-    width = len(next(iter(rows.values())))
-    return len(rendered["prompt_token_ids"]) * width * int(engine.model_config.dtype.itemsize)
+def edited_prompt_bytes(engine: Any, request: Request) -> int:
+    """How many bytes the embeddings of an edited prompt will hold."""
+    if not request.embeddings:
+        return 0
+    width = len(next(iter(request.embeddings.values())))
+    return len(request.token_ids) * width * int(engine.model_config.dtype.itemsize)
 
 
-def mixed_prompt(engine: Any, rendered: dict[str, Any], rows: "Rows", salt: str) -> dict[str, Any]:
-    """The engine's form of a prompt some of whose tokens are replaced by embeddings.
+def edited_prompt(
+    engine: Any, rendered: dict[str, Any], request: Request, salt: str
+) -> dict[str, Any]:
+    """The engine's form of a prompt with its edits.
 
     Args:
         engine: The engine, for its type of number.
         rendered: The prompt as it was.
-        rows: Token position to embedding, float32 [d].
+        request: The prompt as it is to be: tokens, some of them replaced by embeddings.
         salt: Cache salt of the edited prompt.
     """
-    import torch
+    ids = list(request.token_ids)
+    edited: dict[str, Any] = {"type": "token", "prompt_token_ids": ids, "cache_salt": salt}
+    if request.embeddings:
+        import torch
 
-    ids = rendered["prompt_token_ids"]
-    width = len(next(iter(rows.values())))
-    embeddings = torch.zeros((len(ids), width), dtype=engine.model_config.dtype)
-    for position, row in rows.items():
-        embeddings[position] = torch.tensor(row).to(embeddings.dtype)
-    edited = {
-        "type": "embeds",
-        "prompt_embeds": embeddings,
-        "prompt_token_ids": list(ids),
-        "is_token_ids": [position not in rows for position in range(len(ids))],
-        "cache_salt": salt,
-    }
+        width = len(next(iter(request.embeddings.values())))
+        embeddings = torch.zeros((len(ids), width), dtype=engine.model_config.dtype)
+        for position, row in request.embeddings.items():
+            embeddings[position] = torch.tensor(row).to(embeddings.dtype)
+        mask = [position not in request.embeddings for position in range(len(ids))]
+        edited |= {"type": "embeds", "prompt_embeds": embeddings, "is_token_ids": mask}
     for field in ("prompt", "arrival_time"):
         if field in rendered:
             edited[field] = rendered[field]
     return edited
 
 
-def digest_prompt(rendered: dict[str, Any], lora_request: Any) -> bytes:
-    """Digest of a prompt in the engine's form."""
+def adapter_request(adapter: Adapter | None) -> Any:
+    """The engine's form of an adapter; None without one."""
+    if adapter is None:
+        return None
+    from vllm.lora.request import LoRARequest
+
+    # The engine knows adapters by number too: one that says the same in every process.
+    digest = hashlib.sha256(f"{adapter.name}\0{adapter.folder}".encode()).digest()
+    number = int.from_bytes(digest[:4], "little") % ((1 << 31) - 1) + 1
+    return LoRARequest(f"guard:{adapter.name}", number, adapter.folder)
+
+
+def planned(params: Any, steering: Mapping[str, Any], tokenizer: Any) -> Any:
+    """Sampling parameters that carry what is to be done to the logits."""
+    if not steering:
+        return params
+    args = {**extra_args(params), verdict.PLAN: {k: list(v) for k, v in steering.items()}}
+    return with_extra_args(params, args)
+
+
+def digest_prompt(rendered: dict[str, Any], lora_request: Any, args: Mapping[str, Any]) -> bytes:
+    """Digest of a prompt in the engine's form, its adapter and its plan."""
     return verdict.prompt_digest(
         rendered.get("prompt_token_ids"),
         _raw(rendered.get("prompt_embeds")),
         rendered.get("is_token_ids"),
         rendered.get("cache_salt"),
-        lora_request.lora_name if lora_request else None,
+        _named(lora_request),
+        args.get(verdict.PLAN),
     )
 
 
 def digest_request(request: Any) -> bytes:
     """Digest of the same prompt, as the engine process receives it."""
-    lora = request.lora_request
     return verdict.prompt_digest(
         request.prompt_token_ids,
         _raw(request.prompt_embeds),
         request.prompt_is_token_ids,
         request.cache_salt,
-        lora.lora_name if lora else None,
+        _named(request.lora_request),
+        extra_args(request.params).get(verdict.PLAN),
     )
+
+
+def _named(lora_request: Any) -> tuple[str, str] | None:
+    return (lora_request.lora_name, lora_request.lora_path) if lora_request else None
 
 
 def _raw(tensor: Any) -> memoryview | None:
