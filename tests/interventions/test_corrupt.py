@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from guard.errors import GuardError
 from guard.interventions.base import Request
-from guard.interventions.corrupt import Corrupt, CorruptOptions, Method, corrupt
+from guard.interventions.corrupt import CorruptOptions, Method, corrupt
 from guard.view import Part, View
 from tests.interventions.test_matrix import Model, finding, make, request
 

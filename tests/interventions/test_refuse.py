@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from guard.interventions.base import Answer, Rows
 from guard.interventions.refuse import Refuse, RefuseOptions
-from tests.interventions.test_matrix import finding, request
+from tests.interventions.test_matrix import finding, make, request
 
 
 class Untouched:
