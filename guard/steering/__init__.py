@@ -1,0 +1,19 @@
+"""Steerings: what is done to the logits of one request, token by token, in the engine process.
+
+An intervention writes a plan (`Request.steer`); the engine's sampler makes of it a steering of the
+same kind. To add one, write a file with a subclass of `guard.steering.base.Steering` and register
+it here.
+"""
+
+from typing import TYPE_CHECKING
+
+from guard.registry import Registry
+
+if TYPE_CHECKING:
+    from guard.steering.base import Steering
+
+STEERINGS: "Registry[Steering]" = Registry(
+    "steering",
+    "guard.steerings",
+    {},
+)

@@ -1,0 +1,57 @@
+"""The contract of a steering: a pure function of a request's tokens, applied to its next logits."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a steering may know of the engine that it runs in.
+
+    Attributes:
+        folder: The served model's folder.
+        vocabulary: How many logits a row has.
+        eos: Tokens that end an answer.
+        device: Where the logits are, as torch names it.
+    """
+
+    folder: str
+    vocabulary: int
+    eos: tuple[int, ...]
+    device: str
+
+
+class Steering(ABC):
+    """What is done to one request's logits.
+
+    The engine preempts requests, fills in prompts in pieces and moves rows about; so whatever is
+    remembered between calls must follow from the tokens alone, and is made again from them when
+    they are not a continuation of those seen last.
+
+    Args:
+        plans: What interventions wrote for this request, one or more; JSON.
+        engine: Where it runs.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, plans: Sequence[Mapping[str, Any]], engine: Engine) -> None:
+        self.plans = plans
+        self.engine = engine
+
+    @abstractmethod
+    def __call__(
+        self, prompt: Sequence[int], output: Sequence[int], logits: "torch.Tensor"
+    ) -> None:
+        """Changes the logits of the next token in place.
+
+        Args:
+            prompt: The prompt's tokens, as the engine has them.
+            output: The answer so far.
+            logits: Float [vocabulary]; minus infinity where a token is ruled out already.
+        """
