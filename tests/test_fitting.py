@@ -147,7 +147,9 @@ def test_the_intervention_is_settled_with_its_defaults(
 ) -> None:
     record, _ = fit(target("lexical", intervene=intervene), examples(), remembered)
     assert record["interventions"][0]["kind"] == intervene
-    assert record["intervention"]["options"]  # as it is, whatever later versions make the default
+    assert record["interventions"][0][
+        "options"
+    ]  # as it is, whatever later versions make the default
     assert record["mode"] == "enforce"
 
 
@@ -286,7 +288,7 @@ class Fixed:
 
 def stage(kind: str = "similarity", **changes: Any) -> StageRecord:
     calibration = {"rows": [40, 30, 999], "detected": 0.9, "neighbours_flagged": 0.1}
-    empty: dict[str, Any] = {"data": {}, "arrays": {}, "scores": {}, "threshold": 0.5}
+    empty: dict[str, Any] = {"data": {}, "arrays": {}, "scores": {}, "threshold": 0.5, "sure": 1}
     record = {**empty, "kind": kind, "floor": None, "sieve": None, "calibration": calibration}
     return StageRecord.model_validate({**record, **changes})
 
@@ -353,3 +355,16 @@ def test_everyday_prompts_come_from_their_cache_once_most_are_asked_for(
     assert cached == [["x", "yy", "z"]] and counting.asked == ["x", "a", "bb"]
     encode(["x", "yy", "z", "bb"])
     assert len(cached) == 1 and counting.asked == ["x", "a", "bb"]
+
+
+def test_what_leaves_no_doubt_scores_above_every_row_that_must_be_kept(
+    remembered: Remembered,
+) -> None:
+    record, arrays = fit(target(), examples(), remembered)
+    for stage in record["stages"]:
+        if stage["threshold"] is None:
+            assert stage["sure"] is None
+            continue
+        scores = {side: arrays[file] for side, file in stage["scores"].items()}
+        highest = np.nanmax(scores["neighbours"])
+        assert stage["sure"] >= stage["threshold"] and stage["sure"] > highest

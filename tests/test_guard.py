@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guard.bundle import Bundle, TargetRecord, load_bundle
+from guard.bundle import Bundle, InterventionRecord, TargetRecord, load_bundle
 from guard.decision import Score
 from guard.detectors import DETECTORS
 from guard.detectors.base import Detector
 from guard.errors import BundleError, DetectionError
 from guard.guard import Guard
+from guard.interventions.refuse import Refuse
 from guard.view import View
 from tests.material import (
     BOOK_PASSAGES,
@@ -106,6 +107,62 @@ def test_the_surer_of_two_equals_comes_first(bundle: Bundle) -> None:
     equal = changed(bundle, tidewater={"mode": "enforce", "interventions": refuse})
     (first, second) = equal.decide(f"{SHADOW} {PERSON}").findings
     assert first.score.margin >= second.score.margin
+
+
+def intervention(kind: str, **options: Any) -> InterventionRecord:
+    data = {"entities": []} if kind == "corrupt" else {}
+    return InterventionRecord(kind=kind, options=options, data=data, arrays={})
+
+
+def test_several_interventions_are_done_in_order(bundle: Bundle) -> None:
+    both = [intervention("corrupt"), intervention("refuse")]
+    guard = changed(bundle, brennick={"interventions": both})
+    (finding,) = guard.decide(PERSON).findings
+    assert finding.action == guard.decide(PERSON).action == "corrupt+refuse"
+    assert [one.kind for one in guard.interventions_for(finding)] == ["corrupt", "refuse"]
+    # The strictest of them is what ranks the target.
+    assert guard.decide(f"{BOOK} {PERSON}").action == "corrupt+refuse"
+
+
+def test_what_leaves_doubt_may_be_treated_otherwise(bundle: Bundle) -> None:
+    def with_line(line: float) -> Guard:
+        """A score that reaches the line is sure."""
+        stages = [s.model_copy(update={"sure": line}) for s in record(bundle, "brennick").stages]
+        bands = {"doubtful": [intervention("corrupt")], "stages": stages}
+        return changed(bundle, brennick=bands)
+
+    (sure,) = with_line(-100.0).decide(PERSON).findings
+    (doubtful,) = with_line(100.0).decide(PERSON).findings
+    assert (sure.action, doubtful.action) == ("refuse", "corrupt")
+    assert not sure.score.doubtful and doubtful.score.doubtful
+    (one,) = with_line(100.0).interventions_for(doubtful)
+    assert one.kind == "corrupt"
+    # What the engine needs is what either band needs.
+    assert changed(bundle, vessmere={"mode": "off"}).engine_args == {}
+    guard = changed(
+        bundle, vessmere={"mode": "off"}, brennick={"doubtful": [intervention("corrupt")]}
+    )
+    assert guard.engine_args == {"enable_prompt_embeds": True}
+
+
+def test_without_another_for_doubt_both_are_the_same(guard: Guard, bundle: Bundle) -> None:
+    stages = [s.model_copy(update={"sure": 100.0}) for s in record(bundle, "brennick").stages]
+    (finding,) = changed(bundle, brennick={"stages": stages}).decide(PERSON).findings
+    assert finding.score.doubtful and finding.action == "refuse"
+
+
+def test_engine_args_are_joined(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists together, of numbers the largest."""
+    wanted: dict[str, list[dict[str, Any]]] = {
+        "brennick": [{"names": ["a"], "count": 2, "on": True}],
+        "vessmere": [{"names": ["b", "a"], "count": 5}],
+    }
+    monkeypatch.setattr(
+        Refuse, "engine_args", property(lambda one: wanted.get(one.target, [{}])[0])
+    )
+    refuse = record(bundle, "brennick").interventions
+    guard = changed(bundle, vessmere={"interventions": refuse})
+    assert guard.engine_args == {"names": ["a", "b"], "count": 5, "on": True}
 
 
 def test_engine_args_are_those_of_the_interventions(guard: Guard, bundle: Bundle) -> None:

@@ -145,6 +145,37 @@ WRONG: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
         5,
         ("targets[0].intervene", "mapping with a 'kind'"),
     ),
+    "no intervention": (
+        "    names",
+        "    intervene: []\n    names",
+        5,
+        ("targets[0].intervene", "at least one intervention"),
+    ),
+    "misspelt in a list": (
+        "    names",
+        "    intervene:\n      - kind: corrupt\n      - kind: refues\n    names",
+        7,
+        ("targets[0].intervene[1].kind", "did you mean 'refuse'"),
+    ),
+    "option of a wrong type in a band": (
+        "    names",
+        "    intervene:\n      sure: {kind: refuse}\n      doubtful:\n"
+        "        - {kind: corrupt, dims: 0}\n    names",
+        8,
+        ("targets[0].intervene.doubtful[0].dims", "greater than or equal to 1"),
+    ),
+    "doubt without what is sure": (
+        "    names",
+        "    intervene: {doubtful: {kind: corrupt}}\n    names",
+        5,
+        ("targets[0].intervene.sure", "missing"),
+    ),
+    "a band beside an intervention": (
+        "    names",
+        "    intervene: {sure: {kind: refuse}, kind: corrupt}\n    names",
+        5,
+        ("targets[0].intervene.kind", "beside 'sure' and 'doubtful'"),
+    ),
     "names as a text": ("[Odalys Brennick]", "Odalys Brennick", 5, ("targets[0].names",)),
     "name that is a number": ("[Odalys Brennick]", "[1984]", 5, ("names[0]", "string")),
     "name without letters": ("[Odalys Brennick]", "['?!']", 5, ("names", "letters or digits")),
@@ -494,3 +525,21 @@ def test_a_policy_is_frozen_and_reading_changes_nothing(policy_folder: Path) -> 
     with pytest.raises(ValueError):
         policy.targets[0].mode = "off"  # type: ignore[misc]
     assert tree(policy_folder) == before
+
+
+def test_interventions_by_themselves_in_a_list_and_in_bands(tmp_path: Path) -> None:
+    forms = {
+        "{kind: corrupt}": (["corrupt"], None),
+        "[{kind: corrupt, dims: 3}, {kind: refuse}]": (["corrupt", "refuse"], None),
+        "{sure: {kind: refuse}, doubtful: [{kind: corrupt}]}": (["refuse"], ["corrupt"]),
+        "{sure: [{}]}": (["refuse"], None),
+    }
+    for text, (sure, doubtful) in forms.items():
+        path = tmp_path / "policy.yaml"
+        path.write_text(
+            f"version: 1\nmodel: m\ntargets:\n  - {{id: a, names: [Ada Lund], intervene: {text}}}\n"
+        )
+        found = load_policy(path).targets[0].intervene
+        assert found is not None
+        assert [one.kind for one in found.sure] == sure
+        assert (found.doubtful and [one.kind for one in found.doubtful]) == doubtful

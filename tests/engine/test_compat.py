@@ -1,6 +1,7 @@
 """Fails loudly when vLLM moves: read `guard/engine/compat/` before mending it."""
 
 import inspect
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +44,39 @@ def test_a_version_outside_the_range_is_refused(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(compat, "vllm_version", lambda version=version: version)
         with pytest.raises(EngineError, match="outside the tested range"):
             compat.check_version()
+
+
+def test_engine_arguments_are_added_to_those_of_the_operator() -> None:
+    held = SimpleNamespace(
+        logits_processors=["mine:One"], enable_lora=False, max_loras=1, max_lora_rank=64
+    )
+    needed = {"logits_processors": ["ours:One", "mine:One"], "enable_lora": True, "max_loras": 3}
+    compat.force_engine_args(held, {**needed, "max_lora_rank": 8})
+    assert held.logits_processors == ["mine:One", "ours:One"]
+    assert (held.enable_lora, held.max_loras, held.max_lora_rank) == (True, 3, 64)
+
+
+def test_engine_arguments_have_these_names() -> None:
+    from vllm.engine.arg_utils import EngineArgs
+
+    fields = set(EngineArgs.__dataclass_fields__)
+    known = {"logits_processors", "enable_lora", "max_loras", "max_lora_rank"}
+    assert {*known, "enable_prompt_embeds"} <= fields
+
+
+def test_engine_arguments_that_are_missing_are_named() -> None:
+    model = SimpleNamespace(enable_prompt_embeds=True, logits_processors=["ours:One"])
+    lora = SimpleNamespace(max_loras=2, max_lora_rank=16)
+    config = SimpleNamespace(model_config=model, lora_config=lora)
+    there = {"enable_prompt_embeds": True, "logits_processors": ["ours:One"], "max_loras": 2}
+    assert compat.missing_engine_args(config, {**there, "enable_lora": True}) == []
+    assert compat.missing_engine_args(config, {"max_loras": 3, "max_lora_rank": 16}) == [
+        "max_loras=3"
+    ]
+    config.lora_config = None
+    model.logits_processors, model.enable_prompt_embeds = None, False
+    missing = compat.missing_engine_args(config, {**there, "enable_lora": True})
+    assert len(missing) == 4 and "enable_lora=True" in missing
 
 
 def test_engine_inputs_have_the_fields_that_are_digested() -> None:
