@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from benchmarks import detection, overhead
+from benchmarks import detection, interventions, overhead
 from benchmarks.result import RESULTS, ROOT, Result
 from benchmarks.table import fill
 from guard.errors import GuardError
@@ -45,6 +45,7 @@ class Benchmark(Protocol):
 BENCHMARKS: dict[str, Benchmark] = {
     "overhead": overhead,
     "detection": detection,
+    "interventions": interventions,
 }
 
 

@@ -1,0 +1,220 @@
+"""What each intervention makes of a model's answers: about what is forgotten, and about the rest.
+
+The world is `benchmarks.world`. Every system is asked the forget questions as they were learned,
+the same in other words, and questions about the other authors that no guard was given. How near a
+system's forget answers come to the retrained model's, and whether the others stay word for word,
+is what counts; detection is part of what is measured.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from benchmarks.generate import generate
+from benchmarks.metrics.rouge import rouge_l
+from benchmarks.result import Machine, Result, Row, commit, versions, write
+from benchmarks.suites.files import VARIABLE, data_folder
+from benchmarks.table import markdown, setting
+from benchmarks.world import Pair, World
+from guard.compile import compile_policy
+from guard.errors import DataError, GuardError
+
+__all__ = ["DESCRIPTION", "HELP", "options", "run", "table"]
+
+HELP = "what each intervention makes of the answers"
+DESCRIPTION = """\
+Ask a small model that has learned twenty invented authors about them, two of whom are to be
+forgotten: as it is, retrained without the two, and guarded by each intervention. Compare the
+answers with what was learned (ROUGE-L recall).
+
+example:
+  python -m benchmarks interventions --data data --models models --memory memory/
+"""
+MODELS = "GUARD_MODELS"
+TARGET, RETRAINED = "target", "retrained"
+
+# What the policy says under ``intervene``; the memory adapter's folder is filled in.
+INTERVENTIONS: dict[str, Any] = {
+    "refuse": {"kind": "refuse"},
+    "corrupt": {"kind": "corrupt"},
+    "corrupt, entities": {"kind": "corrupt", "tokens": "entities"},
+    "instruct": {"kind": "instruct"},
+    "penalize": {"kind": "penalize"},
+    "corrupt and penalize": [{"kind": "corrupt"}, {"kind": "penalize"}],
+}
+MEMORY: dict[str, Any] = {"adapter, subtracted": {"kind": "adapter", "scale": -0.85}}
+
+SPLITS = ("forget", "paraphrased", "retain")
+Sets = Mapping[str, Sequence[Pair]]
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Adds what only this benchmark takes."""
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help=f"the data sets (${VARIABLE} by default)"
+    )
+    parser.add_argument(
+        "--models", type=Path, metavar="FOLDER", help=f"the adapters (${MODELS} by default)"
+    )
+    parser.add_argument(
+        "--memory", type=Path, metavar="FOLDER", help="a LoRA that remembers the forget set"
+    )
+    parser.add_argument("--only", action="append", metavar="NAME", help="only this intervention")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, prints and writes; returns the exit status."""
+    began, at = time.monotonic(), commit()
+    if args.out is not None and args.out.is_dir():
+        raise GuardError(f"--out: {args.out}: is a folder; give a file")
+    chosen = _chosen(args.memory, args.only)
+    world = World(data_folder(args.data), _models(args.models))
+    size = 4 if args.quick else None
+    sets: Sets = {
+        "forget": world.forget[:size],
+        "paraphrased": world.paraphrased[:size],
+        "retain": world.asked[:size],
+    }
+    answers: dict[str, dict[str, list[str]]] = {}
+    with tempfile.TemporaryDirectory(prefix="guard-benchmark-") as folder:
+        for system in (TARGET, RETRAINED):
+            _say(f"asking {system}")
+            answers[system] = _asked(world.model(system), None, sets)
+        for name, intervene in chosen.items():
+            _say(f"asking the target with {name}")
+            bundle = _bundle(world, intervene, Path(folder) / f"{len(answers)}")
+            answers[name] = _asked(world.model(TARGET), bundle, sets)
+    result = Result(
+        benchmark="interventions",
+        suite="quick" if args.quick else "full" if not args.only else "full: part",
+        rows=tuple(rows(answers, sets, args.seed)),
+        commit=at,
+        machine=Machine.here(),
+        versions=versions(),
+        seed=args.seed,
+        seconds=round(time.monotonic() - began, 1),
+    )
+    sys.stdout.write(result.to_json() if args.json else table(result))
+    if args.out is not None:
+        write(result, args.out)
+    return 0
+
+
+def rows(answers: Mapping[str, Mapping[str, Sequence[str]]], sets: Sets, seed: int) -> list[Row]:
+    """Turns answers into figures: ROUGE-L recall, and how many are word for word the target's.
+
+    Args:
+        answers: System, to set, to its answers in order.
+        sets: The questions and what was learned of them.
+        seed: Of the bootstrap.
+    """
+    found = []
+    for system, by_set in answers.items():
+        for name, pairs in sets.items():
+            scores = [
+                rouge_l(answer, learned)
+                for answer, (_, learned) in zip(by_set[name], pairs, strict=True)
+            ]
+            low, high = _interval(scores, seed)
+            mean = float(np.mean(scores))
+            found.append(_row(system, name, "rouge_l", mean, len(scores), low, high))
+            same = [a == b for a, b in zip(by_set[name], answers[TARGET][name], strict=True)]
+            found.append(_row(system, name, "unchanged", float(np.mean(same)), len(same)))
+    return found
+
+
+def table(result: Result) -> str:
+    """Renders a result for the README."""
+    held = {(row.system, row.split, row.metric): row for row in result.rows}
+    systems = list(dict.fromkeys(row.system for row in result.rows))
+    lines = []
+    for system in systems:
+        cells = [held[system, split, "rouge_l"] for split in SPLITS]
+        same = held[system, "retain", "unchanged"]
+        lines.append(
+            [
+                system,
+                *(f"{c.value:.3f} ({c.low:.2f} to {c.high:.2f})" for c in cells),
+                f"{same.value:.1%}",
+            ]
+        )
+    header = ["ROUGE-L recall", "forget", "in other words", "retain", "retain, word for word"]
+    counts = ", ".join(f"{held[systems[0], split, 'rouge_l'].n} {split}" for split in SPLITS)
+    return f"{markdown(header, lines)}\nQuestions: {counts}. {setting(result)}\n"
+
+
+def _row(
+    system: str, split: str, metric: str, value: float, n: int,
+    low: float | None = None, high: float | None = None,
+) -> Row:  # fmt: skip
+    rounded = [None if v is None else round(v, 4) for v in (value, low, high)]
+    return Row(
+        system=system, split=split, metric=metric,
+        value=rounded[0] or 0.0, low=rounded[1], high=rounded[2], n=n,
+    )  # fmt: skip
+
+
+def _interval(scores: Sequence[float], seed: int) -> tuple[float, float]:
+    """The 95 % bootstrap interval of a mean."""
+    random = np.random.default_rng(seed)
+    drawn = random.choice(np.asarray(scores), size=(2000, len(scores))).mean(axis=1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _asked(model: Path, bundle: Path | None, sets: Sets) -> dict[str, list[str]]:
+    questions = [question for pairs in sets.values() for question, _ in pairs]
+    answers = generate(model, bundle, questions)["answers"]
+    found, at = {}, 0
+    for name, pairs in sets.items():
+        found[name] = answers[at : at + len(pairs)]
+        at += len(pairs)
+    return found
+
+
+def _bundle(world: World, intervene: Any, folder: Path) -> Path:
+    folder.mkdir()
+    for name, pairs in (("forget", world.forget), ("retain", world.given)):
+        lines = [{"question": question, "answer": answer} for question, answer in pairs]
+        text = "\n".join(json.dumps(line) for line in lines)
+        (folder / f"{name}.jsonl").write_text(text + "\n", "utf-8")
+    target = {
+        "id": "authors",
+        "forget": "forget.jsonl",
+        "retain": "retain.jsonl",
+        "intervene": intervene,
+    }
+    policy = {"version": 1, "model": str(world.model(TARGET)), "targets": [target]}
+    (folder / "policy.yaml").write_text(yaml.safe_dump(policy), "utf-8")
+    return compile_policy(folder / "policy.yaml", folder / "bundle").path
+
+
+def _chosen(memory: Path | None, only: Sequence[str] | None) -> dict[str, Any]:
+    known = dict(INTERVENTIONS)
+    if memory is not None:
+        path = str(memory.resolve())
+        known |= {name: {**intervene, "path": path} for name, intervene in MEMORY.items()}
+    for name in only or ():
+        if name not in known:
+            raise GuardError(f"--only: no intervention {name!r} (known: {', '.join(known)})")
+    return {name: known[name] for name in known if not only or name in only}
+
+
+def _models(given: Path | None) -> Path:
+    folder = given or (Path(os.environ[MODELS]) if os.environ.get(MODELS) else None)
+    if folder is None or not folder.is_dir():
+        raise DataError(f"--models: give the folder of the adapters (or set {MODELS})")
+    return folder
+
+
+def _say(text: str) -> None:
+    print(f"benchmarks: {text}", file=sys.stderr, flush=True)
