@@ -6,7 +6,6 @@ that the compiler chose: what would be deployed.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +13,8 @@ from pathlib import Path
 
 from benchmarks.detection_table import table
 from benchmarks.experiment import Experiment
-from benchmarks.result import Machine, Result, Row, commit, versions, write
+from benchmarks.report import Run, say
+from benchmarks.result import Row
 from benchmarks.size import FULL, QUICK
 from benchmarks.suites.files import VARIABLE, data_folder
 from benchmarks.workers import Workers
@@ -59,9 +59,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints and writes; returns the exit status."""
-    began, at = time.monotonic(), commit()
-    if args.out is not None and args.out.is_dir():
-        raise GuardError(f"--out: {args.out}: is a folder; give a file")
+    measured = Run("detection", args)
     chosen = [name for name in SUITES if args.suite is None or name in args.suite]
     size = QUICK if args.quick else FULL
     rows: list[Row] = []
@@ -69,34 +67,20 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="guard-benchmark-") as folder, Workers() as workers:
         experiment = Experiment(
             data=data_folder(args.data), folder=Path(folder), workers=workers, size=size,
-            seed=args.seed, detect=args.detect, make=args.baselines, epochs=args.epochs, say=_say,
+            seed=args.seed, detect=args.detect, make=args.baselines, epochs=args.epochs, say=say,
         )  # fmt: skip
         for name in chosen:
             started = time.monotonic()
             try:
                 rows += SUITES[name](experiment)
             except GuardError as error:  # what others have found in half an hour is kept
-                _say(f"FAILED: {name}: {error}")
+                say(f"FAILED: {name}: {error}")
                 failed.append(name)
-            _say(f"{name}: {time.monotonic() - started:.0f} s")
+            say(f"{name}: {time.monotonic() - started:.0f} s")
     if not rows:
         return 1
     done = [name for name in chosen if name not in failed]
-    result = Result(
-        benchmark="detection",
-        suite=size.suite if len(done) == len(SUITES) else f"{size.suite}: {', '.join(done)}",
-        rows=tuple(rows),
-        commit=at,
-        machine=Machine.here(),
-        versions=versions(),
-        seed=args.seed,
-        seconds=round(time.monotonic() - began, 1),
+    measured.finish(
+        size.suite if len(done) == len(SUITES) else f"{size.suite}: {', '.join(done)}", rows, table
     )
-    sys.stdout.write(result.to_json() if args.json else table(result))
-    if args.out is not None:
-        write(result, args.out)
     return 1 if failed else 0
-
-
-def _say(line: str) -> None:
-    print(f"benchmarks: {line}", file=sys.stderr, flush=True)

@@ -9,9 +9,7 @@ is what counts; detection is part of what is measured.
 import argparse
 import json
 import os
-import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,8 @@ import yaml
 
 from benchmarks.generate import generate
 from benchmarks.metrics.rouge import rouge_l
-from benchmarks.result import Machine, Result, Row, commit, versions, write
+from benchmarks.report import Run, say
+from benchmarks.result import Result, Row
 from benchmarks.suites.files import VARIABLE, data_folder
 from benchmarks.table import markdown, setting
 from benchmarks.world import Pair, World
@@ -73,9 +72,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints and writes; returns the exit status."""
-    began, at = time.monotonic(), commit()
-    if args.out is not None and args.out.is_dir():
-        raise GuardError(f"--out: {args.out}: is a folder; give a file")
+    measured = Run("interventions", args)
     chosen = _chosen(args.memory, args.only)
     world = World(data_folder(args.data), _models(args.models))
     size = 4 if args.quick else None
@@ -87,25 +84,17 @@ def run(args: argparse.Namespace) -> int:
     answers: dict[str, dict[str, list[str]]] = {}
     with tempfile.TemporaryDirectory(prefix="guard-benchmark-") as folder:
         for system in (TARGET, RETRAINED):
-            _say(f"asking {system}")
+            say(f"asking {system}")
             answers[system] = _asked(world.model(system), None, sets)
         for name, intervene in chosen.items():
-            _say(f"asking the target with {name}")
+            say(f"asking the target with {name}")
             bundle = _bundle(world, intervene, Path(folder) / f"{len(answers)}")
             answers[name] = _asked(world.model(TARGET), bundle, sets)
-    result = Result(
-        benchmark="interventions",
-        suite="quick" if args.quick else "full" if not args.only else "full: part",
-        rows=tuple(rows(answers, sets, args.seed)),
-        commit=at,
-        machine=Machine.here(),
-        versions=versions(),
-        seed=args.seed,
-        seconds=round(time.monotonic() - began, 1),
+    measured.finish(
+        "quick" if args.quick else "full" if not args.only else "full: part",
+        rows(answers, sets, args.seed),
+        table,
     )
-    sys.stdout.write(result.to_json() if args.json else table(result))
-    if args.out is not None:
-        write(result, args.out)
     return 0
 
 
@@ -214,7 +203,3 @@ def _models(given: Path | None) -> Path:
     if folder is None or not folder.is_dir():
         raise DataError(f"--models: give the folder of the adapters (or set {MODELS})")
     return folder
-
-
-def _say(text: str) -> None:
-    print(f"benchmarks: {text}", file=sys.stderr, flush=True)

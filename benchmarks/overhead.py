@@ -7,16 +7,14 @@ within each pair of turns.
 
 import argparse
 import statistics
-import sys
-import time
 from collections.abc import Sequence
 
 from benchmarks.decide import NAMES, REMEMBERED, UNSEEN, decide_rows
-from benchmarks.result import Machine, Result, Row, commit, versions, write
+from benchmarks.report import Run, say
+from benchmarks.result import Result, Row
 from benchmarks.table import figure, markdown, setting
 from benchmarks.turns import CASES, FULL, QUICK, Case, Turn, take_turns
 from guard.demo.__main__ import compiled
-from guard.errors import GuardError
 
 HELP = "what the guard costs"
 DESCRIPTION = """\
@@ -33,37 +31,23 @@ UNITS = {"throughput": "tokens_per_s", "ttft": "ttft_ms", "itl": "itl_ms"}
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints and writes; returns the exit status."""
-    began, at = time.monotonic(), commit()
+    measured = Run("overhead", args)
     size = QUICK if args.quick else FULL
-    if args.out is not None and args.out.is_dir():
-        raise GuardError(f"--out: {args.out}: is a folder; give a file")
-    bundle = compiled(_say)
-    _say("timing decisions")
+    bundle = compiled(say)
+    say("timing decisions")
     rows = decide_rows(bundle, size.decisions)
-    turns = take_turns(bundle, size, args.seed, _say)
+    turns = take_turns(bundle, size, args.seed, say)
     failures = [failure for turn in turns for failure in turn.done.failures]
     misjudged = sum(turn.misjudged for turn in turns)
     for failure in failures[:5]:
-        _say(f"FAILED: {failure}")
+        say(f"FAILED: {failure}")
     asked = sum(len(turn.done.answers) for turn in turns) + len(failures)
-    _say(f"{asked} requests, {len(failures)} failed, {misjudged} decided otherwise than expected")
+    say(f"{asked} requests, {len(failures)} failed, {misjudged} decided otherwise than expected")
     if failures or misjudged:
-        _say("no figures: they would leave out what failed")
+        say("no figures: they would leave out what failed")
         return 1
     rows = [*served_rows(turns), *rows, Row(system="all", metric="failed", value=0, n=asked)]
-    result = Result(
-        benchmark="overhead",
-        suite=size.suite,
-        rows=tuple(rows),
-        commit=at,
-        machine=Machine.here(),
-        versions=versions(),
-        seed=args.seed,
-        seconds=round(time.monotonic() - began, 1),
-    )
-    sys.stdout.write(result.to_json() if args.json else table(result))
-    if args.out is not None:
-        write(result, args.out)
+    measured.finish(size.suite, rows, table)
     return 0
 
 
@@ -136,7 +120,3 @@ def _row(system: str, case: Case, metric: str, values: Sequence[float]) -> Row:
         high=high,
         n=len(values),
     )
-
-
-def _say(text: str) -> None:
-    print(f"benchmarks: {text}", file=sys.stderr, flush=True)

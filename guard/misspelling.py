@@ -17,8 +17,11 @@ _Form: TypeAlias = tuple[str, ...]
 
 
 def bound(word: str) -> int:
-    """How many edits (letters added, lost, changed, or two swapped) a word bears: 0, 1 or 2."""
-    if len(word) < 5 or not word.isalpha():
+    """How many edits (letters added, lost, changed, or two swapped) a word bears: 0, 1 or 2.
+
+    A word of four letters bears one beside other words; by itself it is too near to too many.
+    """
+    if len(word) < 4 or not word.isalpha():
         return 0
     return 1 if len(word) < 8 else 2
 
@@ -36,26 +39,27 @@ class Misspellings:
         for word in dict.fromkeys(words):
             if edits := bound(word):
                 self._longest = max(self._longest, len(word) + edits)
-                for form in dict.fromkeys(_shortened(word, edits)):
+                for form in dict.fromkeys(shortened(word, edits)):
                     self._forms.setdefault(form, []).append(word)
 
     def near(self, word: str) -> dict[str, int]:
         """Returns the known words within their bound, each with its edits, 1 or more."""
         found: dict[str, int] = {}
-        if not 4 <= len(word) <= self._longest:
+        if not 3 <= len(word) <= self._longest:
             return found
         edits = 1 if len(word) < 6 else 2  # no word of eight letters is within two of a shorter
         # Most words share nothing: that is settled without a line of Python for each form.
-        if self._forms.keys().isdisjoint(_shortened(word, edits)):
+        if self._forms.keys().isdisjoint(shortened(word, edits)):
             return found
-        for form in dict.fromkeys(_shortened(word, edits)):
+        for form in dict.fromkeys(shortened(word, edits)):
             for known in self._forms.get(form, ()):
                 if known not in found and abs(len(known) - len(word)) <= bound(known):
                     found[known] = OSA.distance(word, known)
         return {known: edits for known, edits in found.items() if 0 < edits <= bound(known)}
 
 
-def _shortened(word: str, edits: int) -> Iterator[_Form]:
+def shortened(word: str, edits: int) -> Iterator[_Form]:
+    """Yields what is left of a word's first letters without up to so many of them."""
     start = word[:_PREFIX]
     return chain.from_iterable(
         combinations(start, len(start) - taken) for taken in range(edits + 1)

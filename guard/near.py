@@ -14,7 +14,9 @@ from guard.transliterate import FOREIGN_WORD, Sounds, foreign_words
 
 T = TypeVar("T")
 
-_EDITS = 2  # in a whole phrase
+_EDITS = 2  # in a whole phrase; more where it is long:
+_LETTERS = 5  # that bear one edit
+_ALONE = 5  # letters of a word that counts misspelt without another beside it
 _CONSONANTS = 5  # that a phrase must be heard by: "Isaac" gives two, "Newton" three
 _LONGEST = 12  # words of a phrase
 _REMEMBERED = 50_000  # words
@@ -93,7 +95,10 @@ class NearMatcher(Generic[T]):
         common = self._ordinary.get(word)
         if not common:
             near = self._spelt.near(word)
-            return {known: _May(edits, sure=common is None) for known, edits in near.items()}
+            return {
+                known: _May(edits, sure=common is None and len(known) >= _ALONE)
+                for known, edits in near.items()
+            }
         # "Newtons" may be a common word, and in "Isaac Newtons" it is a genitive.
         stem = word.removesuffix("s")
         return {stem: _May(1, sure=False)} if stem != word and stem in self._words else {}
@@ -148,15 +153,15 @@ class NearMatcher(Generic[T]):
                 (node.next[word], (*path, options[word]))
                 for node, path in states
                 for word in (list(node.next) if len(node.next) < len(options) else list(options))
-                if word in node.next
-                and word in options
-                and sum(step.edits for step in path) + options[word].edits <= _EDITS
+                if word in node.next and word in options
             ]
             if not states:
                 return
             for node, path in states:
                 if node.found and _tells(path):
                     size, payload = node.found
+                    if sum(step.edits for step in path) > max(_EDITS, size // _LETTERS):
+                        continue
                     lost = sum(step.edits + step.heard for step in path)
                     yield places[first].start, place.end, payload, 1 - min(lost / size, 0.5)
 

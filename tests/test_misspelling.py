@@ -40,7 +40,8 @@ def test_any_edits_within_the_bound_are_found(word: str, data: st.DataObject) ->
     [
         ("", 0),
         ("wu", 0),
-        ("juan", 0),
+        ("li", 0),
+        ("juan", 1),
         ("basil", 1),
         ("mahfouz", 1),
         ("einstein", 2),

@@ -8,7 +8,7 @@ Everything is linear in the length of the text, and so is all that comes out tog
 from collections import deque
 from collections.abc import Iterator
 
-from guard.disguise import characters, ciphers, encodings, escapes, leet, spacing
+from guard.disguise import characters, ciphers, encodings, escapes, leet, noise, spacing, typos
 from guard.disguise.reading import Edit, Reading, apply
 from guard.disguise.words import tokens
 
@@ -62,5 +62,8 @@ def _edits(text: str) -> Iterator[Edit]:
     if strange or len([word for word in words if len(word.core) < 3]) > 2:
         yield from spacing.find(text, words)
         yield from leet.find(text, words)
+    if strange:
+        yield from noise.find(text, words)
+        yield from typos.find(text, words)
     yield from encodings.find(text, words if strange else ())
     yield from ciphers.find(text, words)

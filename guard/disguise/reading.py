@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 _AROUND = 160  # characters: a disguised name is read within its sentence, not within its book
+_WHOLE = 4  # words of a text that was hidden whole
 _BREAK = re.compile(r"[.!?。！？]\s|\n")
 
 
@@ -45,12 +46,15 @@ class Edit(NamedTuple):
 def apply(text: str, edits: Iterable[Edit]) -> list[Reading]:
     """Makes the edits, kind by kind, and cuts the result down to the sentences that changed.
 
-    What the readings of one kind say is no longer than the text and the edits together.
+    What the readings of one kind say is no longer than the text and twice the edits together.
     """
     kinds: dict[str, list[Edit]] = {}
     for edit in edits:
         kinds.setdefault(edit.kind, []).append(edit)
-    return [found for group in kinds.values() for found in _readings(text, group)]
+    found = [reading for group in kinds.values() for reading in _readings(text, group)]
+    # What was hidden whole is read by itself too: the sentence that it is put in blurs it.
+    alone = (edit for group in kinds.values() for edit in group if len(edit.text.split()) >= _WHOLE)
+    return found + [Reading(e.kind, _clean(e.text.strip()), e.start, e.end) for e in alone]
 
 
 def _readings(text: str, edits: list[Edit]) -> list[Reading]:
@@ -61,8 +65,7 @@ def _readings(text: str, edits: list[Edit]) -> list[Reading]:
     def close() -> int:
         high = _after(text, at)
         said = "".join((*pieces, text[at:high])).strip()
-        # An attack's pieces may make half a surrogate pair, which no tokenizer takes.
-        said = said.encode("utf-8", "replace").decode()
+        said = _clean(said)
         if said != text[low:high].strip() and any(map(str.isalpha, said)):
             found.append(Reading(edits[0].kind, said, low, high))
         return high
@@ -79,6 +82,11 @@ def _readings(text: str, edits: list[Edit]) -> list[Reading]:
     if pieces:
         close()
     return found
+
+
+def _clean(text: str) -> str:
+    """A text without half surrogate pairs, which an attack's pieces make and no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _before(text: str, start: int) -> int:
