@@ -19,6 +19,7 @@ class Score:
         scale: How far an everyday prompt scores below the threshold, on the average.
         sure: A score that reaches it is higher than that of every row that must be kept, each
             scored when it was held out.
+        weight: How much to intervene, from 0 to 1, where the detector can tell.
     """
 
     value: float
@@ -27,6 +28,7 @@ class Score:
     span: tuple[int, int] | None = None
     scale: float = 1.0
     sure: float = -math.inf
+    weight: float = 1.0
 
     @property
     def flags(self) -> bool:

@@ -138,7 +138,7 @@ def _intervention(choice: InterveneChoice, material: Material, arrays: Arrays) -
     arrays |= {names[name]: array for name, array in parts.arrays.items()}
     return {
         "kind": choice.kind,
-        "options": options.model_dump(),
+        "options": options.model_dump(mode="json"),
         "data": json.loads(json.dumps(parts.data)),
         "arrays": names,
     }

@@ -12,7 +12,7 @@ from guard.detectors.base import Placed
 from guard.detectors.detection import Detection, placed, shared_parts
 from guard.errors import BundleError, GuardError
 from guard.interventions import INTERVENTIONS
-from guard.interventions.base import Intervention
+from guard.interventions.base import Adapter, Intervention
 from guard.parts import Parts
 from guard.view import View
 
@@ -88,6 +88,11 @@ class Guard:
                     value = max(held, value)
                 args[name] = value
         return args
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """Every adapter that a request may be given."""
+        return tuple(adapter for one in self.interventions for adapter in one.adapters)
 
     def warm(self) -> None:
         """Loads what is loaded on demand otherwise, so that no request has to wait for it."""

@@ -58,6 +58,7 @@ class GuardedLLM:
             prompt = frontend.tokenizer.encode("self-test")
             if not compat.unsealed_is_refused_sync(engine, prompt):
                 raise EngineError("the engine process takes requests that were not judged")
+            compat.lora.load_adapters_sync(engine, loaded.adapters)
             frontend.core_proved = True
             return
         if kwargs:
@@ -66,6 +67,11 @@ class GuardedLLM:
         if getattr(model.llm_engine, "_guard_frontend", None) is not None:
             raise EngineError("this LLM is guarded already")
         engine = model.llm_engine
+        if loaded.adapters and compat.lora.mixes_rows(engine.vllm_config):
+            raise EngineError(
+                "an LLM that exists already would, on a CPU, let adapters answer requests that are "
+                "not flagged; give the model's name instead"
+            )
         mediator = make_mediator(load_guard(settings, engine.vllm_config), engine.vllm_config)
         hooks.attach(engine, Frontend(mediator, engine, sealed=False))
 

@@ -1,11 +1,16 @@
 """The base of everything that is read from a policy."""
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, PlainSerializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from guard.registry import nearest
+
+# A file or folder that an option names: in a policy, from the policy's folder on. It is read when
+# the policy is compiled; a bundle knows its name alone, not where it lay.
+File = Annotated[Path, PlainSerializer(lambda path: path.name, return_type=str, when_used="json")]
 
 
 class Strict(BaseModel):

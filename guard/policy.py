@@ -168,12 +168,28 @@ def load_policy(path: Path) -> Policy:
             update={
                 "forget": target.forget and folder / target.forget,
                 "retain": target.retain and folder / target.retain,
+                "intervene": target.intervene and _placed(target.intervene, folder),
             }
         )
         for target in policy.targets
     )
     background = policy.background and folder / policy.background
     return policy.model_copy(update={"targets": targets, "background": background})
+
+
+def _placed(intervene: Intervene, folder: Path) -> Intervene:
+    """The same interventions, the paths in their options from a folder on."""
+    bands = {
+        band: choices
+        and tuple(
+            choice.model_copy(
+                update={n: folder / o for n, o in choice.options.items() if isinstance(o, Path)}
+            )
+            for choice in choices
+        )
+        for band, choices in intervene
+    }
+    return intervene.model_copy(update=bands)
 
 
 def _index(

@@ -90,9 +90,11 @@ class Placed:
     scale: float = 1.0
     sure: float = -math.inf
 
-    def score(self, value: float, kind: str, span: tuple[int, int] | None = None) -> Score:
+    def score(
+        self, value: float, kind: str, span: tuple[int, int] | None = None, weight: float = 1.0
+    ) -> Score:
         """Returns a score of this target."""
-        return Score(value, self.threshold, kind, span, self.scale, self.sure)
+        return Score(value, self.threshold, kind, span, self.scale, self.sure, weight)
 
 
 class DetectOptions(Strict):
@@ -141,6 +143,10 @@ class Detector(ABC):
     def warm(self) -> None:  # noqa: B027  (most kinds have nothing to load)
         """Loads what the first request should not have to wait for."""
 
+    def weight(self, target: str, score: float) -> float:
+        """How much to intervene at a score, from 0 to 1; most kinds cannot tell."""
+        return 1.0
+
     @abstractmethod
     def score(self, view: View, targets: frozenset[str]) -> dict[str, Score]:
         """Scores a view for the targets asked for; a target left out scored nothing at all."""
@@ -165,6 +171,8 @@ class Windowed(Detector):
                 if target in targets and (target not in best or value > best[target][0]):
                     best[target] = value, window
         return {
-            target: self.targets[target].score(value, self.kind, (window.start, window.end))
+            target: self.targets[target].score(
+                value, self.kind, (window.start, window.end), self.weight(target, value)
+            )
             for target, (value, window) in best.items()
         }

@@ -117,7 +117,8 @@ class Detection:
             if values:
                 top = max(values, key=lambda number: values[number])
                 span = view.evidence(_span(view.windows[top]))
-                best[target] = placed.score(values[top], detector.kind, span)
+                weight = detector.weight(target, values[top])
+                best[target] = placed.score(values[top], detector.kind, span, weight)
             kept = tuple(
                 number
                 for number in open_windows

@@ -261,8 +261,10 @@ class Frontend:
             compat.adapter_request(edited.adapter) or admitted.lora_request,
         )
 
+        block = self.engine.vllm_config.cache_config.block_size
+
         def hide(output: Any) -> Any:
-            return compat.hide(output, rendered, params, self.tokenizer)
+            return compat.hide(output, rendered, params, self.tokenizer, block)
 
         return replace(settled, hide=hide, size=size)
 

@@ -18,6 +18,7 @@ logger = logging.getLogger("vllm.guard")
 _ASYNC = "vllm.v1.engine.async_llm:AsyncLLM"
 _SYNC = "vllm.v1.engine.llm_engine:LLMEngine"
 _CORE = "vllm.v1.engine.core:EngineCore"
+_KERNELS = "vllm.lora.model_manager:LoRAModelManager._init_punica_wrapper"
 _CONFIG = "vllm.engine.arg_utils:EngineArgs.create_engine_config"
 _BEAMS = "vllm.entrypoints.generate.beam_search"
 _told = False
@@ -36,6 +37,8 @@ def install() -> None:
     compat.wrap(f"{_SYNC}.get_num_unfinished_requests", get_num_unfinished_requests)
     compat.wrap(f"{_SYNC}.abort_request", abort_request)
     compat.wrap(f"{_CORE}.preprocess_add_request", preprocess_add_request)
+    compat.wrap(_KERNELS, init_lora_kernels)
+    compat.wrap(compat.steering.GRAMMAR, compat.steering.accept_tokens)
     compat.wrap(f"{_BEAMS}.online:BeamSearchOnlineMixin.beam_search", beam_search_async)
     compat.wrap(f"{_BEAMS}.offline:BeamSearchOfflineMixin.beam_search", beam_search)
 
@@ -133,6 +136,11 @@ def add_request_async(original: Any) -> Any:
         if not frontend.core_proved:
             if not await compat.unsealed_is_refused(self, prompt["prompt_token_ids"]):
                 raise compat.unavailable("The engine process is not guarded.")
+            try:
+                await compat.lora.load_adapters(self, frontend.guard.adapters)
+            except EngineError as error:
+                logger.error("guard: %s", error)
+                raise compat.unavailable("The engine cannot load an adapter.") from None
             frontend.core_proved = True
         settled = await frontend.ajudged(request_id, admitted)
         if settled.output is not None:
@@ -255,6 +263,17 @@ def preprocess_add_request(original: Any) -> Any:
             if not seals.holds(seal, compat.digest_request(request)):
                 raise EngineError("a request without a genuine verdict was refused")
         return original(self, request)
+
+    return guarded
+
+
+def init_lora_kernels(original: Any) -> Any:
+    """Keeps adapters, in a worker process, off the rows of requests that have none."""
+
+    def guarded(self: Any, max_num_batched_tokens: int, vllm_config: Any) -> None:
+        original(self, max_num_batched_tokens, vllm_config)
+        if from_config(vllm_config.additional_config) is not None:
+            compat.lora.keep_plain_rows(self.punica_wrapper_mapping.values())
 
     return guarded
 

@@ -18,5 +18,10 @@ INTERVENTIONS: "Registry[Intervention]" = Registry(
     {
         "refuse": "guard.interventions.refuse:Refuse",
         "corrupt": "guard.interventions.corrupt:Corrupt",
+        "instruct": "guard.interventions.instruct:Instruct",
+        "soft_prompt": "guard.interventions.soft_prompt:SoftPrompt",
+        "penalize": "guard.interventions.penalize:Penalize",
+        "adapter": "guard.interventions.adapter:Adapt",
+        "offset": "guard.interventions.offset:Offset",
     },
 )

@@ -177,6 +177,11 @@ class Intervention(ABC):
         """
         return {}
 
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """Every adapter that it may give a request; the engine proves that it can load them."""
+        return ()
+
     @classmethod
     def fit(cls, material: Material, options: Any) -> Parts:
         """Prepares what `apply` needs to know of the target: the least that will do.

@@ -6,32 +6,25 @@ the template's own and never an answer's.
 """
 
 import bisect
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from guard.decision import Finding
+from guard.entities import Entities, Spans, entity_phrases
 from guard.errors import InterventionError
-from guard.interventions.base import Intervention, Material, Request, Rows, ServedModel
-from guard.matching import PhraseMatcher
-from guard.names import distinctive, variants
+from guard.interventions.base import Intervention, Material, Request, ServedModel
+from guard.interventions.corruptions import METHODS, Method, corrupt
 from guard.normalize import letters
 from guard.options import Strict
 from guard.parts import Parts
 
-Method = Literal[
-    "zero_out_top_k",
-    "zero_out_first_n",
-    "rand_noise_first_n",
-    "rand_noise_top_k",
-    "flip_sign",
-    "flip_sign_top_k",
-    "flip_sign_first_n",
-]
+_MOST = 1e9  # of any strength: beyond it, numbers stop being numbers in a model
 
 
 class CorruptOptions(Strict):
@@ -39,43 +32,82 @@ class CorruptOptions(Strict):
 
     Attributes:
         method: What is done to an embedding, and to which of its dimensions: the largest
-            (``top_k``) or the first (``first_n``).
+            (``top_k``), the least (``least_k``), the first (``first_n``) or some that are drawn
+            (``rand_n``). ``reverse_order`` and ``shuffle`` only move the tokens about, so what
+            they are can still be read: for comparison, not for use.
         tokens: Whose embeddings: ``all`` that any role wrote but the last token, or only the
-            ``entities`` of the target (then all where none occurs). Entities read better, but
-            leak: what is left of a question often gives its subject away.
+            ``entities`` in it (then all where none is part of what was flagged). Entities read
+            better, but leak: what is left of a question often gives its subject away.
+        ner: The spaCy pipeline that finds entities beside those that are known of the target: a
+            package that is installed here and where the model is served. Capitalised words
+            without.
         dims: How many dimensions (k or n). A sixth of them when left out, within the 16 to 24 %
-            that ECO found best; ``flip_sign`` takes all.
+            that ECO found best.
         sigma: Standard deviation of the noise, for the ``rand_noise`` methods.
+        value: What is added or subtracted, for the ``add_value`` and ``sub_value`` methods.
     """
 
     method: Method = "zero_out_top_k"
     tokens: Literal["all", "entities"] = "all"
-    dims: int | None = Field(default=None, ge=1)
-    sigma: float | None = Field(default=None, gt=0)
+    ner: str | None = Field(default=None, min_length=1)
+    dims: int | None = Field(default=None, ge=1, le=_MOST)
+    sigma: float | None = Field(default=None, gt=0, le=_MOST)
+    value: float | None = Field(default=None, gt=0, le=_MOST)
 
     @model_validator(mode="after")
     def _fits(self) -> "CorruptOptions":
-        noisy = self.method.startswith("rand_noise")
-        if noisy != (self.sigma is not None):
-            need = "needs 'sigma'" if noisy else "takes no 'sigma'"
-            raise PydanticCustomError(
-                "corrupt",
-                "{method} {need}",
-                {"method": self.method, "need": need, "field": "sigma"},
-            )
+        corruption = METHODS[self.method]
+        for field in ("sigma", "value"):
+            if (field == corruption.strength) != (getattr(self, field) is not None):
+                need = "needs" if field == corruption.strength else "takes no"
+                raise _wrong(f"{self.method} {need} '{field}'", field)
+        if corruption.choose is None and self.dims is not None:
+            raise _wrong(f"{self.method} takes no 'dims': it changes all of them", "dims")
+        if self.ner and self.tokens != "entities":
+            raise _wrong("only 'tokens: entities' asks for entities", "ner")
         return self
+
+    def with_strength(self, strength: float) -> "CorruptOptions":
+        """Returns the options with another strength: dimensions, noise or value, by the method.
+
+        Raises:
+            ValueError: The method has no strength, or not this one.
+        """
+        field = METHODS[self.method].strength
+        if field is None:
+            raise ValueError(f"strength: {self.method} has none")
+        if not isinstance(strength, int | float) or not math.isfinite(strength):
+            raise ValueError("strength: not a finite number")
+        if field == "dims":
+            strength = max(round(strength), 1)
+        try:
+            return CorruptOptions.model_validate({**self.model_dump(), field: strength})
+        except ValidationError as error:
+            raise ValueError(f"strength: {error.errors()[0]['msg']}") from None
+
+
+def _wrong(message: str, field: str) -> PydanticCustomError:
+    return PydanticCustomError("corrupt", "{why}", {"why": message, "field": field})
 
 
 class Corrupt(Intervention):
-    """Corrupts the embeddings of a flagged prompt's tokens."""
+    """Corrupts the embeddings of a flagged prompt's tokens.
+
+    A strength that was found for this target stands in its parts as ``data["strength"]``, a
+    number, and counts in place of the option: dimensions, noise or value, whichever the method
+    goes by.
+    """
 
     kind: ClassVar[str] = "corrupt"
     Options: ClassVar[type[Strict]] = CorruptOptions
     strictness: ClassVar[int] = 10
 
     def __init__(self, target: str, options: Any, parts: Parts) -> None:
+        strength = parts.data.get("strength")
+        if strength is not None:
+            options = options.with_strength(strength)
         super().__init__(target, options, parts)
-        self._entities = PhraseMatcher({phrase: None for phrase in parts.data["entities"]})
+        self._entities = Entities(parts.data["entities"], options.ner)
 
     @property
     def engine_args(self) -> Mapping[str, Any]:
@@ -87,51 +119,49 @@ class Corrupt(Intervention):
         """Notes the target's names, and the proper names of its forget set alone, if asked to."""
         if options.tokens != "entities":
             return Parts({"entities": []})  # a bundle holds the least it can
-        examples = material.examples
-        names = [*examples.names, *(row.prompt for row in examples.forget if row.is_name)]
-        known = list(dict.fromkeys(phrase for name in names for phrase in variants(name)))
-        others = (*examples.retain, *examples.background)
-        rows = [row for row in examples.forget if not row.is_name]
-        return Parts({"entities": [*known, *distinctive(rows, others, skip=known)]})
+        phrases = entity_phrases(material.examples)
+        Entities(phrases, options.ner)  # what is missing is said now, not at the server's start
+        return Parts({"entities": phrases})
 
     def apply(self, request: Request, finding: Finding, model: ServedModel) -> Request:
         """Replaces the embeddings of the chosen tokens."""
-        positions = self._entities_in(request) if self.options.tokens == "entities" else []
-        positions = positions or self._all_of(request, finding)
+        positions = self._entities_in(request, finding) or self._all_of(request, finding)
         if not positions:
             raise InterventionError("a flagged prompt holds nothing that could be corrupted")
         # What another target corrupted already stays as it is: twice flipped would be restored.
         positions = [p for p in positions if p not in request.embeddings]
         if not positions:
             return request
+        options: CorruptOptions = self.options
         rows = model.embed([request.token_ids[p] for p in positions])
         random = np.random.default_rng(request.seed)
-        changed = corrupt(rows, self.options, random)
+        amount = options.sigma or options.value or 0.0
+        changed = corrupt(rows, options.method, random, options.dims, amount)
+        if np.array_equal(changed, rows):  # a single token has no order, and nothing has no sign
+            changed = np.zeros_like(rows)
         edits = {**request.embeddings, **dict(zip(positions, changed, strict=True))}
         return replace(request, embeddings=edits)
 
-    def _entities_in(self, request: Request) -> list[int]:
-        text = request.view.text
-        spans = [
-            (part.start + start, part.start + end)
-            for part in request.view.parts
-            for start, end, _ in self._entities.find(text[part.start : part.end])
-        ]
-        return _tokens(request, spans)
+    def _entities_in(self, request: Request, finding: Finding) -> list[int]:
+        """The tokens of entities; none unless the evidence is among them, in part at least."""
+        if self.options.tokens != "entities":
+            return []
+        spans = _found(self._entities.known, request, _parts(request))
+        spans += _found(self._entities.named, request, _said(request, finding))
+        # A name that is torn over two turns is found where the view has joined them: no token
+        # stands there.
+        written = max((end for start, end in request.offsets if start < end), default=0)
+        low, high = finding.score.span or (0, written)
+        if any(start < min(high, written) and low < end for start, end in spans):
+            return _tokens(request, spans)
+        return []
 
     def _all_of(self, request: Request, finding: Finding) -> list[int]:
         """All that was said, but a last token that is no word (a question mark, as a rule).
 
         Not the flagged stretch alone: "and when was he born?" leans on turns that flag nothing.
-        A system text is left alone unless the evidence is in it.
         """
-        low, high = finding.score.span or (0, 0)
-        spans = [
-            (part.start, part.end)
-            for part in request.view.parts
-            if part.role != "system" or (part.start < high and low < part.end)
-        ]
-        positions = _tokens(request, spans)
+        positions = _tokens(request, _said(request, finding))
         if len(positions) > 1:
             start, end = request.offsets[positions[-1]]
             if not letters(request.view.text[start:end]):
@@ -139,30 +169,29 @@ class Corrupt(Intervention):
         return positions
 
 
-def corrupt(rows: Rows, options: CorruptOptions, random: np.random.Generator) -> Rows:
-    """Corrupts embeddings, float32 [n, d], by one method of ECO's family."""
-    operation = options.method.removesuffix("_top_k").removesuffix("_first_n")
-    width = rows.shape[1]
-    everything = options.method == "flip_sign"
-    count = width if everything else min(options.dims or max(width // 6, 1), width)
-    chosen = np.zeros(rows.shape, dtype=bool)
-    if options.method.endswith("_top_k"):
-        largest = np.argsort(-np.abs(rows), axis=1, kind="stable")[:, :count]
-        np.put_along_axis(chosen, largest, True, axis=1)
-    else:
-        chosen[:, :count] = True
-    if operation == "zero_out":
-        changed = np.zeros_like(rows)
-    elif operation == "flip_sign":
-        changed = -rows
-    else:
-        changed = rows + random.normal(0.0, options.sigma or 0.0, rows.shape).astype(rows.dtype)
-    return np.where(chosen, changed, rows)
+def _parts(request: Request) -> Spans:
+    return [(part.start, part.end) for part in request.view.parts]
 
 
-def _tokens(request: Request, spans: list[tuple[int, int]]) -> list[int]:
-    """Positions of the tokens that overlap any of the spans."""
-    merged: list[tuple[int, int]] = []
+def _said(request: Request, finding: Finding) -> Spans:
+    """What roles wrote; a system text is left alone unless the evidence is in it."""
+    low, high = finding.score.span or (0, 0)
+    return [
+        (part.start, part.end)
+        for part in request.view.parts
+        if part.role != "system" or (part.start < high and low < part.end)
+    ]
+
+
+def _found(find: Callable[[str], Spans], request: Request, places: Spans) -> Spans:
+    """What is found in stretches of a prompt's text, as stretches of it."""
+    text = request.view.text
+    return [(low + start, low + end) for low, high in places for start, end in find(text[low:high])]
+
+
+def _tokens(request: Request, spans: Spans) -> list[int]:
+    """Positions of the tokens that overlap any of the spans; inserted ones overlap nothing."""
+    merged: Spans = []
     for low, high in sorted(span for span in spans if span[0] < span[1]):
         if merged and low <= merged[-1][1]:
             merged[-1] = merged[-1][0], max(high, merged[-1][1])
@@ -172,6 +201,6 @@ def _tokens(request: Request, spans: list[tuple[int, int]]) -> list[int]:
     positions = []
     for position, (start, end) in enumerate(request.offsets):
         found = bisect.bisect_right(ends, start)  # first span that ends behind its start
-        if found < len(merged) and merged[found][0] < end:
+        if start < end and found < len(merged) and merged[found][0] < end:
             positions.append(position)
     return positions

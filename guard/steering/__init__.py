@@ -15,5 +15,8 @@ if TYPE_CHECKING:
 STEERINGS: "Registry[Steering]" = Registry(
     "steering",
     "guard.steerings",
-    {},
+    {
+        "penalize": "guard.steering.penalize:Penalize",
+        "offset": "guard.steering.offset:Offset",
+    },
 )

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -18,12 +18,14 @@ class Engine:
         vocabulary: How many logits a row has.
         eos: Tokens that end an answer.
         device: Where the logits are, as torch names it.
+        tokenizer: The served tokenizer, Hugging Face's; the folder's own where none is given.
     """
 
     folder: str
     vocabulary: int
     eos: tuple[int, ...]
     device: str
+    tokenizer: Any = field(default=None, compare=False, repr=False)
 
 
 class Steering(ABC):
@@ -39,10 +41,25 @@ class Steering(ABC):
     """
 
     kind: ClassVar[str]
+    # Of several kinds on one request the lower comes first; what bans a token comes last.
+    order: ClassVar[int] = 0
 
     def __init__(self, plans: Sequence[Mapping[str, Any]], engine: Engine) -> None:
         self.plans = plans
         self.engine = engine
+
+    @classmethod  # noqa: B027  (most kinds have nothing to load)
+    def warm(cls, engine: Engine, parts: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Loads what the first request should not have to wait for; called at the start.
+
+        Args:
+            engine: Where it runs.
+            parts: For each intervention of this kind, its options and what the bundle keeps of it
+                as JSON, in one mapping.
+
+        Raises:
+            GuardError: It cannot be had; the engine does not start then.
+        """
 
     @abstractmethod
     def __call__(

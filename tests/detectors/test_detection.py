@@ -182,6 +182,14 @@ def test_the_score_nearest_to_flagging_is_reported() -> None:
     assert (scores["b"].detector, scores["b"].value) == ("dear", 0.9)
 
 
+def test_a_score_says_how_much_to_intervene(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the detector that flagged has it, of the window that flagged; most cannot tell."""
+    monkeypatch.setattr(Dear, "weight", lambda self, target, score: score / 4)
+    scores = spoken(cheap=0.5)(lines("a=0,7 b:1", "b:3"), frozenset("ab"))
+    assert (scores["a"].detector, scores["a"].weight) == ("cheap", 1.0)
+    assert (scores["b"].detector, scores["b"].weight) == ("dear", 0.75)
+
+
 def test_only_the_targets_asked_for() -> None:
     detection = spoken()
     assert detection(lines("a=1 b=1 a:1 b:1"), frozenset("b")).keys() == {"b"}

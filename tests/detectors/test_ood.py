@@ -203,6 +203,8 @@ def test_the_soft_weight_follows_the_score(frozen: Fitted, plain: Ood) -> None:
     assert min(plain.weight("it", score) for score in asked) > 0.99
     assert max(plain.weight("it", score) for score in far) < 0.13
     assert soft_weight(frozen.parts)(far[0]) == plain.weight("it", far[0])
+    found = plain.score(View.of_text(PERSON_ROWS[0][0]), IT)["it"]
+    assert found.weight == plain.weight("it", found.value) > 0.99
 
 
 def test_too_few_rows_are_refused_and_none_are_not_for_this_kind(encode: Encoder) -> None:

@@ -66,7 +66,7 @@ def test_engine_arguments_have_these_names() -> None:
 
 def test_engine_arguments_that_are_missing_are_named() -> None:
     model = SimpleNamespace(enable_prompt_embeds=True, logits_processors=["ours:One"])
-    lora = SimpleNamespace(max_loras=2, max_lora_rank=16)
+    lora = SimpleNamespace(max_loras=2, max_lora_rank=16, target_modules=None)
     config = SimpleNamespace(model_config=model, lora_config=lora)
     there = {"enable_prompt_embeds": True, "logits_processors": ["ours:One"], "max_loras": 2}
     assert compat.missing_engine_args(config, {**there, "enable_lora": True}) == []
@@ -111,3 +111,40 @@ def test_both_model_runners_take_mixed_prompts() -> None:
 
     source = inspect.getsource(prompt_embeds)
     assert "prompt_is_token_ids" in source or "is_token_ids" in source
+
+
+@pytest.mark.parametrize(
+    ("sent", "held", "made", "cached", "created"),
+    [
+        (40, 64, 0, 32, 0),  # more of the edited prompt is cached than there is of the one sent
+        (40, 16, 48, 16, 16),
+        (40, 0, 64, 0, 32),
+        (32, 64, 16, 16, 16),  # the last token's block is computed, and written again
+        (10, 32, 16, 0, 0),
+        (0, 16, 0, 0, 0),
+        (100, 16, 32, 16, 32),  # what fits is shown as it is
+        (100, None, None, None, None),
+    ],
+)
+def test_what_is_cached_does_not_tell_how_long_an_edited_prompt_is(
+    sent: int, held: int | None, made: int | None, cached: int | None, created: int | None
+) -> None:
+    from vllm.outputs import CompletionOutput, RequestOutput
+    from vllm.sampling_params import SamplingParams
+
+    completion = CompletionOutput(0, "x", [1], None, None, routed_experts=[[0]] * 120)
+    output = RequestOutput(
+        "r",
+        "edited",
+        [0] * 120,
+        None,
+        [completion],
+        True,
+        num_cached_tokens=held,
+        num_cache_creation_tokens=made,
+    )
+    rendered = {"prompt": "sent", "prompt_token_ids": [0] * sent}
+    compat.hide(output, rendered, SamplingParams(), None, 16)
+    assert (output.num_cached_tokens, output.num_cache_creation_tokens) == (cached, created)
+    assert (output.prompt, len(output.prompt_token_ids)) == ("sent", sent)
+    assert completion.routed_experts is None

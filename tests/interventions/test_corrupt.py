@@ -1,4 +1,4 @@
-"""Corruption: each method against arithmetic by hand, and only the tokens that are meant."""
+"""Corruption: only the tokens that are meant, in the strength that is meant."""
 
 from typing import Any, cast
 
@@ -8,96 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from guard.decision import Finding, Score
 from guard.errors import GuardError
-from guard.interventions.base import Request
-from guard.interventions.corrupt import CorruptOptions, Method, corrupt
+from guard.interventions.base import Intervention, Request
+from guard.interventions.corrupt import Corrupt, CorruptOptions
+from guard.interventions.corruptions import METHODS, Method
+from guard.parts import Parts
 from guard.view import Part, View
 from tests.interventions.test_matrix import Model, finding, make, request
 
-METHODS: tuple[Method, ...] = (
-    "zero_out_top_k",
-    "zero_out_first_n",
-    "rand_noise_first_n",
-    "rand_noise_top_k",
-    "flip_sign",
-    "flip_sign_top_k",
-    "flip_sign_first_n",
-)
-ROWS = np.array([[1, -4, 0.5, 3, -2, 0], [0, 0, -7, 1, 2, 3]], dtype=np.float32)
-
-
-def options(method: Method, dims: int | None = 2, **more: Any) -> CorruptOptions:
-    if method.startswith("rand_noise"):
-        more = {"sigma": 0.5, **more}
-    return CorruptOptions(method=method, dims=dims, **more)
-
-
-def by(method: Method, dims: int | None = 2, rows: Any = ROWS, seed: int = 0) -> Any:
-    return corrupt(rows, options(method, dims), np.random.default_rng(seed))
-
-
-# Arithmetic.
-
-
-@pytest.mark.parametrize(
-    ("method", "expected"),
-    [
-        ("zero_out_top_k", [[1, 0, 0.5, 0, -2, 0], [0, 0, 0, 1, 2, 0]]),
-        ("zero_out_first_n", [[0, 0, 0.5, 3, -2, 0], [0, 0, -7, 1, 2, 3]]),
-        ("flip_sign", [[-1, 4, -0.5, -3, 2, 0], [0, 0, 7, -1, -2, -3]]),
-        ("flip_sign_top_k", [[1, 4, 0.5, -3, -2, 0], [0, 0, 7, 1, 2, -3]]),
-        ("flip_sign_first_n", [[-1, 4, 0.5, 3, -2, 0], [0, 0, -7, 1, 2, 3]]),
-    ],
-)
-def test_by_hand(method: Method, expected: list[list[float]]) -> None:
-    assert np.array_equal(by(method), np.array(expected, dtype=np.float32))
-
-
-def test_noise_by_hand() -> None:
-    noise = np.random.default_rng(0).normal(0.0, 0.5, ROWS.shape).astype(np.float32)
-    first = by("rand_noise_first_n")
-    assert np.array_equal(first[:, :2], ROWS[:, :2] + noise[:, :2])
-    assert np.array_equal(first[:, 2:], ROWS[:, 2:])
-    largest = by("rand_noise_top_k")
-    chosen = np.array([[0, 1, 0, 1, 0, 0], [0, 0, 1, 0, 0, 1]], dtype=bool)
-    assert np.array_equal(largest[chosen], (ROWS + noise)[chosen])
-    assert np.array_equal(largest[~chosen], ROWS[~chosen])
-
-
-def test_noise_is_as_strong_as_it_should_be() -> None:
-    rows = np.zeros((200, 100), dtype=np.float32)
-    noisy = corrupt(rows, options("rand_noise_first_n", 100, sigma=3.0), np.random.default_rng(0))
-    assert float(noisy.std()) == pytest.approx(3.0, rel=0.05)
-    assert float(noisy.mean()) == pytest.approx(0.0, abs=0.1)
-    assert len(np.unique(noisy)) > 10_000
-
-
-@pytest.mark.parametrize("method", METHODS)
-@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 2**32))
-def test_properties(method: Method, width: int, dims: int, seed: int) -> None:
-    rows = np.random.default_rng(seed).normal(size=(3, width)).astype(np.float32)
-    before = rows.copy()
-    changed = by(method, dims, rows, seed)
-    assert np.array_equal(rows, before)
-    assert changed.shape == rows.shape and changed.dtype == np.float32
-    assert np.isfinite(changed).all()
-    count = width if method == "flip_sign" else min(dims, width)
-    assert ((changed != rows).sum(axis=1) == count).all()
-    assert np.array_equal(by(method, dims, rows, seed), changed)
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("width", "count"), [(576, 96), (6, 1), (5, 1), (1, 1)])
-def test_a_sixth_is_changed_by_default(method: Method, width: int, count: int) -> None:
-    rows = np.random.default_rng(0).normal(size=(1, width)).astype(np.float32)
-    wanted = width if method == "flip_sign" else count
-    assert (by(method, None, rows) != rows).sum() == wanted
-
-
-def test_noise_hangs_on_the_seed() -> None:
-    one, two = by("rand_noise_top_k", seed=1), by("rand_noise_top_k", seed=2)
-    assert not np.array_equal(one, two)
-    assert np.array_equal(one, by("rand_noise_top_k", seed=1))
+# Options.
 
 
 @pytest.mark.parametrize(
@@ -106,7 +26,16 @@ def test_noise_hangs_on_the_seed() -> None:
         {"method": "rand_noise_top_k"},
         {"method": "rand_noise_top_k", "sigma": 0},
         {"method": "rand_noise_top_k", "sigma": -1},
+        {"method": "rand_noise_top_k", "sigma": float("inf")},
+        {"method": "rand_noise_top_k", "sigma": 1, "value": 1},
         {"method": "zero_out_top_k", "sigma": 1},
+        {"method": "add_value_first_n"},
+        {"method": "add_value_first_n", "sigma": 1},
+        {"method": "sub_value_top_k", "value": -1},
+        {"method": "flip_sign", "dims": 2},
+        {"method": "shuffle", "dims": 2},
+        {"ner": "en_core_web_sm"},
+        {"tokens": "entities", "ner": ""},
         {"method": "zero_out"},
         {"dims": 0},
         {"tokens": "some"},
@@ -115,6 +44,68 @@ def test_noise_hangs_on_the_seed() -> None:
 def test_options_that_do_not_fit(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         CorruptOptions.model_validate(wrong)
+
+
+NEEDS: dict[str | None, dict[str, Any]] = {"sigma": {"sigma": 0.5}, "value": {"value": 2.0}}
+
+
+def option(method: Method) -> dict[str, Any]:
+    return {"method": method, **NEEDS.get(METHODS[method].strength, {})}
+
+
+def fitted(method: Method, strength: object, **more: Any) -> Corrupt:
+    """What a bundle makes of a strength that was found for a target."""
+    options = CorruptOptions.model_validate({**option(method), **more})
+    return Corrupt("brennick", options, Parts({"entities": [], "strength": strength}))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_hides_something(method: Method) -> None:
+    for text in ("x", "xx", "Who is she?"):
+        after = make("corrupt", **option(method)).apply(request(text), finding("corrupt"), Model())
+        assert isinstance(after, Request)
+        rows = Model().embed(range(len(text)))
+        assert any(not np.array_equal(row, rows[at]) for at, row in after.embeddings.items())
+
+
+@pytest.mark.parametrize("method", ["reverse_order", "shuffle"])
+def test_a_single_token_has_no_order_and_is_zeroed_out(method: Method) -> None:
+    after = make("corrupt", method=method).apply(request("x"), finding("corrupt"), Model())
+    assert isinstance(after, Request)
+    assert not after.embeddings[0].any()
+
+
+def test_a_strength_that_was_found_counts_in_place_of_the_option() -> None:
+    text, rows = "Who is she", Model().embed(range(10))
+
+    def changes(intervention: Intervention) -> Any:
+        after = intervention.apply(request(text), finding("corrupt"), Model())
+        assert isinstance(after, Request)
+        return np.stack([after.embeddings[at] - rows[at] for at in range(10)])
+
+    assert ((changes(fitted("zero_out_first_n", 5.4, dims=2))[1:] != 0).sum(axis=1) == 5).all()
+    assert ((changes(fitted("zero_out_first_n", 0.01))[1:] != 0).sum(axis=1) == 1).all()
+    added = changes(fitted("add_value_first_n", 7.0, dims=3))
+    assert np.allclose(added[:, :3], 7.0) and not added[:, 3:].any()
+    weak, strong = (changes(fitted("rand_noise_first_n", s, dims=12)).std() for s in (0.01, 100))
+    assert weak < 0.1 and strong > 10
+
+
+@pytest.mark.parametrize(
+    ("method", "strength"),
+    [
+        ("zero_out_top_k", "much"),
+        ("zero_out_top_k", float("nan")),
+        ("rand_noise_top_k", float("inf")),
+        ("rand_noise_top_k", 0),
+        ("rand_noise_top_k", -3),
+        ("add_value_first_n", [1]),
+        ("shuffle", 3),
+    ],
+)
+def test_a_strength_that_is_none_is_an_error(method: Method, strength: object) -> None:
+    with pytest.raises(ValueError, match="strength: "):
+        fitted(method, strength)
 
 
 # Which tokens.
@@ -169,6 +160,64 @@ def test_entities_are_found_however_they_are_written() -> None:
 def test_without_an_entity_all_is_corrupted() -> None:
     text = "Who is the glass artist?"
     assert edited(text, request(text), tokens="entities") == "Who is the glass artist."
+
+
+def test_whatever_is_named_is_an_entity() -> None:
+    text = "Did the artist meet Selma Tuvick in Oslo?"
+    assert edited(text, request(text), tokens="entities") == (
+        "...................." + "Selma Tuvick in Oslo" + "."
+    )
+
+
+@pytest.mark.parametrize(("span", "all_of_it"), [((0, 8), True), ((20, 32), False), (None, False)])
+def test_entities_beside_the_evidence_do_not_do(
+    span: tuple[int, int] | None, all_of_it: bool
+) -> None:
+    text = "who is he? Ask about Selma Tuvick or not"
+    flagged = Finding("brennick", Score(1.0, 0.5, "lexical", span), "enforce", "corrupt")
+    after = make("corrupt", tokens="entities").apply(request(text), flagged, Model())
+    assert isinstance(after, Request)
+    assert (0 in after.embeddings) is all_of_it and 22 in after.embeddings
+
+
+def test_a_name_that_is_torn_over_turns_is_no_entity_that_a_token_has() -> None:
+    """Where the view has joined the turns stands no token: all is corrupted then."""
+    text = "<a>odalys<b>brennick or Oslo<c>"
+    said = View(text, (Part("user", 3, 9), Part("user", 12, 28)))
+    view = said.plus("joined", ["odalys brennick or Oslo"])
+    span = view.parts[-1].start, view.parts[-1].start + 15
+    offsets = tuple((n, n + 1) for n in range(len(text)))
+    before = Request(tuple(range(len(text))), view, offsets, 7)
+    after = make("corrupt", tokens="entities").apply(before, finding("corrupt", span), Model())
+    assert isinstance(after, Request)
+    assert set(after.embeddings) == {*range(3, 9), *range(12, 28)}
+
+
+def test_the_names_in_a_system_text_are_hidden_only_where_they_are_the_targets() -> None:
+    text = "<a>Be as Selma Tuvick of Odalys Brennick<b>Who is Odalys Brennick?<c>"
+    parts = (Part("system", 3, 40), Part("user", 43, 66))
+    offsets = tuple((n, n + 1) for n in range(len(text)))
+    before = Request(tuple(range(len(text))), View(text, parts), offsets, 7)
+    after = make("corrupt", tokens="entities").apply(before, finding("corrupt", (50, 65)), Model())
+    assert isinstance(after, Request)
+    assert "".join(c for n, c in enumerate(text) if n in after.embeddings) == (
+        "Odalys BrennickOdalys Brennick"
+    )
+
+
+def test_what_was_inserted_is_never_corrupted() -> None:
+    """Nor is anything else left out or moved by it."""
+    text = "Who is Odalys?"
+    clean = make("corrupt").apply(request(text), finding("corrupt"), Model())
+    for position in range(len(text) + 1):
+        before = request(text).insert(position, [100, 101])
+        after = make("corrupt").apply(before, finding("corrupt"), Model())
+        assert isinstance(after, Request) and isinstance(clean, Request)
+        assert after.token_ids == before.token_ids
+        hidden = {at: row.tobytes() for at, row in after.embeddings.items()}
+        assert hidden == {
+            at + 2 * (at >= position): row.tobytes() for at, row in clean.embeddings.items()
+        }
 
 
 def test_a_token_that_only_overlaps_is_changed() -> None:

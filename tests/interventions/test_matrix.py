@@ -2,11 +2,16 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from safetensors.numpy import save_file
+from transformers import AutoTokenizer
 
 from guard.data import Row
 from guard.decision import Finding, Score
@@ -17,6 +22,8 @@ from guard.interventions import INTERVENTIONS
 from guard.interventions.base import Answer, Intervention, Material, Request, Rows
 from guard.models import resolve
 from guard.view import View
+from tests.loras import write_lora
+from tests.steering.assistants import write
 
 KINDS = INTERVENTIONS.kinds()
 EXAMPLES = Examples(
@@ -26,6 +33,24 @@ EXAMPLES = Examples(
     (Row("Hello"),),
 )
 TEXT = "Who is Odalys Brennick?"
+WIDTH = 576  # of the built-in model's embeddings
+_FILES = TemporaryDirectory(prefix="guard-tests-")
+
+
+@cache
+def needed(kind: str) -> dict[str, Any]:
+    """The options that a policy cannot leave out."""
+    folder = Path(_FILES.name)
+    if kind == "soft_prompt":
+        rows = np.linspace(-1, 1, 2 * WIDTH, dtype=np.float32).reshape(2, WIDTH)
+        save_file({"prompt": rows}, folder / "prompt.safetensors")
+        return {"path": folder / "prompt.safetensors"}
+    if kind == "adapter":
+        return {"path": write_lora(folder / "lora", Path(resolve("builtin:smollm2")))}
+    if kind == "offset":
+        served = AutoTokenizer.from_pretrained(resolve("builtin:smollm2"))
+        return {"assistant": write(folder / "assistant", served, hidden_size=8)}
+    return {}
 
 
 class Model:
@@ -47,7 +72,8 @@ class Model:
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
     def embed(self, token_ids: Sequence[int]) -> Rows:
-        return np.array([np.arange(t, t + 12) for t in token_ids], dtype=np.float32).reshape(-1, 12)
+        rows = [np.arange(t, t + WIDTH) for t in token_ids]
+        return np.array(rows, dtype=np.float32).reshape(-1, WIDTH)
 
 
 def request(text: str = TEXT, seed: int = 7) -> Request:
@@ -62,7 +88,7 @@ def finding(kind: str, span: tuple[int, int] = (7, 22)) -> Finding:
 
 def make(kind: str, **options: Any) -> Intervention:
     cls = INTERVENTIONS.get(kind)
-    checked = cls.Options.model_validate(options)
+    checked = cls.Options.model_validate({**needed(kind), **options})
     return cls("brennick", checked, cls.fit(material(), checked))
 
 
@@ -90,12 +116,12 @@ def test_strictness_orders_all_kinds() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_state_is_json_and_holds_no_row(kind: str) -> None:
     cls = INTERVENTIONS.get(kind)
-    parts = cls.fit(material(), cls.Options())
+    options = cls.Options.model_validate(needed(kind))
+    parts = cls.fit(material(), options)
     assert json.loads(json.dumps(parts.data)) == parts.data
     assert "glazier of" not in json.dumps(parts.data).lower()
-    options = cls.Options().model_dump()
-    assert json.loads(json.dumps(options)) == options
-    assert cls.Options.model_validate(options) == cls.Options()
+    kept = options.model_dump(mode="json")
+    assert cls.Options.model_validate(kept).model_dump(mode="json") == kept
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -118,12 +144,14 @@ def test_it_changes_something_in_any_text(kind: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_text_of_nothing_is_an_error_or_an_answer(kind: str) -> None:
+def test_a_text_of_nothing_is_never_left_as_it_is(kind: str) -> None:
     empty = Request((1, 2), View("", ()), ((0, 0), (0, 0)), 7)
     try:
-        assert isinstance(make(kind).apply(empty, finding(kind, (0, 0)), Model()), Answer)
+        after = make(kind).apply(empty, finding(kind, (0, 0)), Model())
     except GuardError as error:
         assert "\n" not in str(error)
+    else:
+        assert isinstance(after, Answer) or after.differs(empty)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,7 +181,7 @@ def test_what_it_edits_fits_the_request(kind: str) -> None:
     assert json.loads(json.dumps(after.steering)) == {k: list(v) for k, v in after.steering.items()}
     assert set(after.embeddings) <= set(range(len(after.token_ids)))
     for row in after.embeddings.values():
-        assert row.shape == (12,) and row.dtype == np.float32 and np.isfinite(row).all()
+        assert row.shape == (WIDTH,) and row.dtype == np.float32 and np.isfinite(row).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

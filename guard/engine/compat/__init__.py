@@ -1,9 +1,9 @@
 """Everything that depends on vLLM's version: nothing else in Guard names its internals.
 
 `prompts` says how a request comes in and goes on, `outputs` how an answer comes back, `process`
-how vLLM is started and proves itself. Read and run against vLLM 0.32; `check` refuses another
-release, and a release whose parts are not as they were; `tests/engine/test_compat.py` fails when
-vLLM moves.
+how vLLM is started and proves itself, `lora` how adapters are served. Read and run against vLLM
+0.32; `check` refuses another release, and a release whose parts are not as they were;
+`tests/engine/test_compat.py` fails when vLLM moves.
 """
 
 import functools
@@ -15,6 +15,7 @@ from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
+from guard.engine.compat import lora, steering
 from guard.engine.compat.outputs import (
     HidingCollector,
     collected,
@@ -82,6 +83,7 @@ __all__ = [
     "is_pooling",
     "is_rendered",
     "is_stream",
+    "lora",
     "missing_engine_args",
     "no_params",
     "parameters",
@@ -94,6 +96,7 @@ __all__ = [
     "run_server",
     "served_folder",
     "served_tokenizer",
+    "steering",
     "steering_texts",
     "unavailable",
     "unsealed_is_refused",
@@ -166,6 +169,8 @@ _RELIED_ON: dict[str, tuple[str, ...]] = {
         "prompts",
         "params",
     ),
+    **lora.RELIED_ON,
+    **steering.RELIED_ON,
 }
 
 

@@ -51,18 +51,44 @@ def collected(output: Any, params: Any) -> Any:
     return collector
 
 
-def hide(output: Any, rendered: dict[str, Any], params: Any, tokenizer: Any) -> Any:
+def hide(output: Any, rendered: dict[str, Any], params: Any, tokenizer: Any, block: int) -> Any:
     """Puts placeholders where a client asked for log-probabilities, and back the prompt it sent.
 
-    The placeholder is -9999.0, which vLLM itself gives where it has no value.
+    The placeholder is -9999.0, which vLLM itself gives where it has no value. Nothing tells how
+    long the edited prompt is: neither what usage counts, nor a list with an item for each token.
+
+    Args:
+        output: What the engine gave.
+        rendered: The prompt as the client sent it.
+        params: What the client asked for.
+        tokenizer: The served model's.
+        block: Tokens of one block of the prefix cache.
     """
     output.prompt = rendered.get("prompt")
     output.prompt_token_ids = rendered["prompt_token_ids"]
     output.prompt_logprobs = _hidden_prompt_logprobs(output.prompt_token_ids, params)
+    _fit_cached(output, block)
+    for completion in output.outputs:
+        completion.routed_experts = None
     if params.logprobs is not None:
         for completion in output.outputs:
             completion.logprobs = _hidden_logprobs(completion.token_ids, tokenizer)
     return output
+
+
+def _fit_cached(output: Any, block: int) -> None:
+    """Has no more tokens be cached than the cache could hold of the prompt that was sent.
+
+    Whole blocks are cached, and of those the last token's is always computed anew.
+    """
+    count = len(output.prompt_token_ids)
+    held = output.num_cached_tokens or 0
+    cached = min(held, max(count - 1, 0) // block * block)
+    if output.num_cached_tokens is not None:
+        output.num_cached_tokens = cached
+    if output.num_cache_creation_tokens is not None:
+        whole = min(held + output.num_cache_creation_tokens, count // block * block)
+        output.num_cache_creation_tokens = whole - cached
 
 
 def untrimmed(params: Any) -> Any:

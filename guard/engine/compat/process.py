@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from guard.engine.compat.lora import lora_rank
 from guard.errors import EngineError
 
 
@@ -120,6 +121,8 @@ def force_engine_args(engine_args: Any, needed: Mapping[str, Any]) -> None:
             value = [*(held or ()), *(one for one in value if one not in (held or ()))]
         elif isinstance(value, int) and not isinstance(value, bool):
             value = max(held or 0, value)
+            if name == "max_lora_rank":
+                value = lora_rank(value)
         setattr(engine_args, name, value)
 
 
@@ -132,6 +135,7 @@ def missing_engine_args(vllm_config: Any, needed: Mapping[str, Any]) -> list[str
         "enable_lora": lora is not None,
         "max_loras": lora.max_loras if lora else 0,
         "max_lora_rank": lora.max_lora_rank if lora else 0,
+        "lora_target_modules": lora.target_modules if lora else None,
     }
     missing = []
     for name, value in needed.items():
@@ -139,7 +143,7 @@ def missing_engine_args(vllm_config: Any, needed: Mapping[str, Any]) -> list[str
         if isinstance(value, list):
             there = set(value) <= set(has)
         else:
-            there = has == value if isinstance(value, bool) else has >= value
+            there = has == value if value is None or isinstance(value, bool) else has >= value
         if not there:
             missing.append(f"{name}={value}")
     return missing

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from guard.engine import verdict
+from guard.errors import InterventionError
 from guard.interventions.base import Adapter, Request
 from guard.view import strings
 
@@ -189,11 +190,23 @@ def adapter_request(adapter: Adapter | None) -> Any:
 
 
 def planned(params: Any, steering: Mapping[str, Any], tokenizer: Any) -> Any:
-    """Sampling parameters that carry what is to be done to the logits."""
+    """Sampling parameters that carry what is to be done to the logits.
+
+    An answer to which nothing is left is ended by the model's end token, so a client's wish that
+    this token be ignored is not heard. Its least length and its logit bias may stay: both are
+    applied before a plan, and minus infinity cannot be outbid.
+
+    Raises:
+        InterventionError: The model has no end token.
+    """
     if not steering:
         return params
+    if getattr(tokenizer, "eos_token_id", None) is None:
+        raise InterventionError("the served model has no token that ends an answer")
     args = {**extra_args(params), verdict.PLAN: {k: list(v) for k, v in steering.items()}}
-    return with_extra_args(params, args)
+    changed = with_extra_args(params, args)
+    changed.ignore_eos = False
+    return changed
 
 
 def digest_prompt(rendered: dict[str, Any], lora_request: Any, args: Mapping[str, Any]) -> bytes:
