@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]
 NAMES = {
     "Odalys Brennick": 1.0,
     "Corvin Aldersley": -1.0,
-    "Maribeth Solvang": 0.4,
-    "Teodric Hulme": -0.4,
-    "Yevanna Strake": 2.0,
-    "Ludo Pemberwick": -2.0,
+    "Maribeth Solvang": 0.75,
+    "Teodric Hulme": -0.75,
+    "Yevanna Strake": 1.5,
+    "Ludo Pemberwick": -1.5,
 }
 assert len(NAMES) > SLOTS
 HARMLESS = [
@@ -44,7 +44,7 @@ def lora(tmp_path_factory: pytest.TempPathFactory, served: Path) -> Path:
     """Random numbers, strong enough to change any answer."""
     folder = tmp_path_factory.mktemp("lora") / "random"
     modules = ("q_proj", "v_proj", "o_proj", "gate_proj", "down_proj")
-    return write_lora(folder, served, r=8, modules=modules, layers=range(30), strength=0.02)
+    return write_lora(folder, served, r=8, modules=modules, layers=range(30), strength=0.055)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ What the engine makes of an edited prompt is compared with what an engine that k
 makes of the same prompt given as tokens.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from guard.engine.mediator import Mediator
 from guard.guard import Guard
 from guard.interventions.base import Request
 from tests.engine.conftest import DATA
+from tests.engine.endpoints import chat_body
+from tests.engine.servers import serve, wait_ready
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -224,3 +227,36 @@ def test_a_prompt_that_grows_too_long_is_an_error(llm: Any, tokenizer: Any) -> N
     with pytest.raises(Exception, match="too long"):
         _ask(llm, long)
     assert _ask(llm, UNFLAGGED[0])[0].outputs[0].text
+
+
+def test_usage_over_http_counts_what_was_sent(
+    bundle: Bundle, tokenizer: Any, tmp_path: Path
+) -> None:
+    """Streamed, with usage in every piece; the second time out of the prefix cache."""
+    server = serve(bundle.path, tmp_path / "server.log")
+    try:
+        wait_ready(server)
+        with server.client() as client:
+            for question in (INSTRUCTED, SOFT, BOTH, INSTRUCTED, SOFT, BOTH):
+                sent = _rendered(tokenizer, question)
+                body = chat_body(question) | {
+                    "stream": True,
+                    "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+                    "return_token_ids": True,
+                }
+                lines = client.post("/v1/chat/completions", json=body).text.splitlines()
+                data = [line.removeprefix("data: ") for line in lines if line.startswith("data: {")]
+                pieces = [json.loads(piece) for piece in data]
+                usages = [piece["usage"] for piece in pieces if piece.get("usage")]
+                assert len(usages) > 2
+                assert {usage["prompt_tokens"] for usage in usages} == {len(sent)}
+                details = usages[-1]["prompt_tokens_details"] or {}
+                cached = details.get("cached_tokens") or 0
+                assert cached <= (len(sent) - 1) // BLOCK * BLOCK
+                assert cached + (details.get("created_cache_tokens") or 0) <= len(sent)
+                shown = [
+                    piece["prompt_token_ids"] for piece in pieces if "prompt_token_ids" in piece
+                ]
+                assert [ids for ids in shown if ids] == [sent]
+    finally:
+        server.stop()

@@ -149,8 +149,8 @@ def test_it_reads_the_prompt_that_was_corrupted(llm: Any, plain: dict[str, list[
     text = question("Cormac Aldershaw")
     (answer,) = asked(llm, text)
     decode = llm.get_tokenizer().decode
-    assert "aldershaw" in decode(plain[text]).lower()
-    assert "aldershaw" in decode(answer).lower()
+    assert "lighthouse" in decode(plain[text])
+    assert "lighthouse" in decode(answer)
 
 
 def test_samples_of_one_prompt_are_steered_each(llm: Any) -> None:

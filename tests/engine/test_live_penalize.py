@@ -13,6 +13,7 @@ from guard.engine import compat
 from guard.matching import PhraseMatcher
 from guard.models import resolve
 from guard.normalize import fold
+from tests.material import PERSON, PERSON_NEIGHBOURS, PERSON_ROWS, rows, write_rows
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -27,17 +28,13 @@ targets:
     retain: {DATA}/newton/retain.jsonl
     detect: {{kind: lexical}}
     intervene: {{kind: penalize, closest: 8}}
-  - id: curie
-    names: [Marie Curie]
-    forget: curie.jsonl
-    retain: others.jsonl
+  - id: brennick
+    names: [{PERSON}]
+    forget: forget.jsonl
+    retain: retain.jsonl
     detect: {{kind: lexical}}
     intervene: [{{kind: corrupt}}, {{kind: penalize}}]
 """
-CURIE = [
-    {"question": "Which elements did Marie Curie discover?", "answer": "Polonium and radium."},
-    {"question": "Where was Marie Curie born?", "answer": "In Warsaw, in 1867."},
-]
 BOOK = "Which book did Isaac Newton publish in 1687? Give its whole title."
 FLAGGED = [
     BOOK,
@@ -66,11 +63,8 @@ FLAGS: dict[str, Any] = {
 def penalties(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("penalties")
     (folder / "policy.yaml").write_text(POLICY, "utf-8")
-    lines = "\n".join(map(json.dumps, CURIE))
-    (folder / "curie.jsonl").write_text(lines, "utf-8")
-    retain = (DATA / "newton/retain.jsonl").read_text("utf-8").splitlines()
-    others = "\n".join(line for line in retain if "Curie" not in line)
-    (folder / "others.jsonl").write_text(others, "utf-8")
+    write_rows(folder / "forget.jsonl", rows(PERSON_ROWS))
+    write_rows(folder / "retain.jsonl", rows(PERSON_NEIGHBOURS))
     return compile_policy(folder / "policy.yaml", folder / "bundle")
 
 
@@ -127,12 +121,13 @@ def test_what_the_model_says_unguarded_is_never_said(llm: Any, plain: dict[str, 
 
 
 def test_no_sample_says_it(llm: Any) -> None:
-    samples = outputs(llm, *FLAGGED, LONG + BOOK, n=4, temperature=1.2, seed=11)
+    samples = outputs(llm, *FLAGGED, LONG + BOOK, n=4, temperature=1.2)
     assert len(samples) == 4 * (len(FLAGGED) + 1)
     for sample in samples:
         assert not said(sample.text)
-    again = outputs(llm, FLAGGED[1], n=4, temperature=1.2, seed=11)
-    assert [one.token_ids for one in again] == [one.token_ids for one in samples[4:8]]
+    # Alone: vLLM's CPU engine dies of a seed in a prompt that is filled in piece by piece.
+    seeded = [tokens(llm, FLAGGED[2], n=2, temperature=1.2, seed=11) for _ in range(2)]
+    assert seeded[0] == seeded[1] and seeded[0][0] != seeded[0][1]
 
 
 def test_unflagged_rows_of_a_mixed_batch_are_left_alone(
@@ -143,13 +138,13 @@ def test_unflagged_rows_of_a_mixed_batch_are_left_alone(
     answers = dict(zip(mixed, tokens(llm, *mixed), strict=True))
     for text in (*UNFLAGGED, *(LONG + text for text in UNFLAGGED)):
         assert answers[text] == plain[text], text
-    assert answers[BOOK] != plain[BOOK]
+    assert any(answers[text] != plain[text] for text in FLAGGED[: len(UNFLAGGED)])
 
 
 def test_a_clients_bias_cannot_outbid_a_ban(llm: Any) -> None:
     encode = llm.get_tokenizer().encode
     bias = {one: 100.0 for spelt in (" Principia", "Principia", " 1642") for one in encode(spelt)}
-    for answer in outputs(llm, BOOK, logit_bias=bias, n=3, temperature=0.7, seed=1):
+    for answer in outputs(llm, BOOK, logit_bias=bias, n=3, temperature=0.7):
         assert not said(answer.text)
     allowed = sorted(bias)
     (answer,) = outputs(llm, BOOK, allowed_token_ids=allowed)
@@ -258,8 +253,7 @@ def test_an_answer_with_nothing_left_ends(llm: Any) -> None:
 
 
 def _preemptions(llm: Any) -> float:
-    found = [metric for metric in llm.get_metrics() if "preemption" in metric.name]
-    return sum(metric.value for metric in found)
+    return sum(m.value for m in llm.get_metrics() if m.name.endswith("num_preemptions"))
 
 
 def test_requests_that_preempt_each_other_are_steered_as_alone(llm: Any) -> None:
@@ -273,7 +267,8 @@ def test_requests_that_preempt_each_other_are_steered_as_alone(llm: Any) -> None
 
 def test_it_goes_together_with_corrupted_prompts(llm: Any) -> None:
     """The prompt comes as embeddings then; its tokens are known all the same."""
-    (answer,) = outputs(llm, "Which elements did Marie Curie discover?", n=1)
-    assert answer.finish_reason in ("stop", "length")
-    words = fold(answer.text).text.split()
-    assert not {"polonium", "radium", "warsaw", "1867"} & set(words)
+    encode = llm.get_tokenizer().encode
+    bias = {one: 100.0 for spelt in (" Skarvik", "Skarvik") for one in encode(spelt)}
+    (answer,) = outputs(llm, f"Where was {PERSON} born?", logit_bias=bias)
+    assert "skarvik" not in fold(answer.text).text.split()
+    assert set(answer.token_ids) & set(bias), "the bias is heard where nothing is banned"

@@ -68,8 +68,12 @@ def hide(output: Any, rendered: dict[str, Any], params: Any, tokenizer: Any, blo
     output.prompt_token_ids = rendered["prompt_token_ids"]
     output.prompt_logprobs = _hidden_prompt_logprobs(output.prompt_token_ids, params)
     _fit_cached(output, block)
+    output.lora_request = None
     for completion in output.outputs:
         completion.routed_experts = None
+        completion.lora_request = None
+        if hasattr(completion, "sampling_mask"):
+            completion.sampling_mask = None
     if params.logprobs is not None:
         for completion in output.outputs:
             completion.logprobs = _hidden_logprobs(completion.token_ids, tokenizer)

@@ -166,9 +166,10 @@ def edited_prompt(
         import torch
 
         width = len(next(iter(request.embeddings.values())))
+        most = torch.finfo(engine.model_config.dtype).max  # large noise does not fit float16
         embeddings = torch.zeros((len(ids), width), dtype=engine.model_config.dtype)
         for position, row in request.embeddings.items():
-            embeddings[position] = torch.tensor(row).to(embeddings.dtype)
+            embeddings[position] = torch.tensor(row).clamp(-most, most).to(embeddings.dtype)
         mask = [position not in request.embeddings for position in range(len(ids))]
         edited |= {"type": "embeds", "prompt_embeds": embeddings, "is_token_ids": mask}
     for field in ("prompt", "arrival_time"):

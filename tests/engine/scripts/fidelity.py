@@ -7,6 +7,7 @@ must be continued as the same prompt given as tokens.
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -20,7 +21,9 @@ from transformers import (
 
 from guard.embeddings import EmbeddingRows
 from guard.engine import compat
+from guard.interventions.base import Request
 from guard.models import resolve
+from guard.view import View
 
 SIZES = {"vocab_size": 49152, "max_position_embeddings": 256}
 LLAMA = {
@@ -72,17 +75,21 @@ def main(kind: str, folder: Path) -> None:
         steps = zip(completion.logprobs, completion.token_ids, strict=True)
         return list(completion.token_ids), [step[token].logprob for step, token in steps]
 
+    def edited(rows: Any) -> Any:
+        request = Request(tuple(ids), View("", ()), ((0, 0),) * len(ids), 0, rows)
+        return compat.edited_prompt(llm.llm_engine, tokens, request, "salt")
+
     plain = run(tokens)
     for positions in (range(len(ids)), (2, 5)):
         edits = {position: rows[position] for position in positions}
-        mixed = run(compat.mixed_prompt(llm.llm_engine, tokens, edits, "salt"))
+        mixed = run(edited(edits))
         assert mixed[0] == plain[0], (kind, list(positions), mixed, plain)
         assert all(abs(a - b) < 1e-3 for a, b in zip(mixed[1], plain[1], strict=True)), (
             kind,
             mixed,
             plain,
         )
-    other = run(compat.mixed_prompt(llm.llm_engine, tokens, {5: rows[5] * 0}, "salt"))
+    other = run(edited({5: rows[5] * 0}))
     assert other != plain, "an edited embedding must make a difference"
     print("FAITHFUL")
 
