@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,14 +128,19 @@ def test_what_was_changed_is_made_again() -> None:
             Path(r.folder, WEIGHTS).read_bytes() == LORA.weights for r in ladder.rungs
         ) and alpha(ladder.rungs[2]) == pytest.approx(64 * 3 / RUNGS)
 
-    changes = [
+    def linked(to: Path) -> None:
+        (rung / WEIGHTS).unlink()
+        (rung / WEIGHTS).symlink_to(to)
+
+    foreign = rung.parent / "foreign"
+    changes: list[Callable[[], object]] = [
         lambda: (rung.parent / WEIGHTS).write_bytes(b"foreign weights"),
         lambda: (rung.parent / WEIGHTS).unlink(),
         lambda: (rung / CONFIG).write_text('{"lora_alpha": 0}', "utf-8"),
         lambda: (rung / CONFIG).unlink(),
         lambda: (rung / WEIGHTS).unlink(),
-        lambda: ((rung / WEIGHTS).unlink(), (rung / WEIGHTS).write_bytes(b"foreign weights")),
-        lambda: ((rung / WEIGHTS).unlink(), (rung / WEIGHTS).symlink_to("/dev/null")),
+        lambda: linked(foreign),
+        lambda: foreign.write_bytes(b"foreign weights") and foreign.rename(rung / WEIGHTS),
     ]
     for change in changes:
         change()

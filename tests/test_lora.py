@@ -97,7 +97,11 @@ def test_what_is_not_plain_lora_is_refused(
 
 
 def test_fields_of_training_are_no_matter(tmp_path: Path, served: Path) -> None:
-    said = {"init_lora_weights": "gaussian", "lora_dropout": 0.1, "peft_version": "0.1"}
+    said: dict[str, Any] = {
+        "init_lora_weights": "gaussian",
+        "lora_dropout": 0.1,
+        "peft_version": "0.1",
+    }
     write_lora(tmp_path / "a", served, **said, use_dora=False, modules_to_save=None)
     assert read_lora(tmp_path / "a", served).r == 4
 

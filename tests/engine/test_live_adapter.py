@@ -166,7 +166,7 @@ def test_an_existing_llm_on_a_cpu_is_refused(llm: Any, compiled: Bundle) -> None
 
     engine = SimpleNamespace(vllm_config=llm.llm.llm_engine.vllm_config)
     with pytest.raises(GuardError, match="let adapters answer requests that are not flagged"):
-        GuardedLLM(SimpleNamespace(llm_engine=engine), guard=compiled.path)  # type: ignore[arg-type]
+        GuardedLLM(SimpleNamespace(llm_engine=engine), guard=compiled.path)
 
 
 # Over HTTP.

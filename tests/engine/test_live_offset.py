@@ -30,7 +30,8 @@ OFFSETS = {
     "Thandi Morvale": "{kind: offset, assistant: ITSELF, base: twin, alpha: 5, filter: 0}",
     "Ilse Grauvogel": "{kind: offset, assistant: ITSELF, base: twin, alpha: 5, rectified: true}",
     "Pavlina Drozdek": "{kind: offset, assistant: other, alpha: 0.5}",
-    "Cormac Aldershaw": "[{kind: corrupt}, {kind: offset, assistant: ITSELF, alpha: -3}]",
+    "Cormac Aldershaw": "[{kind: corrupt}, "
+    "{kind: offset, assistant: ITSELF, alpha: -100, filter: 0}]",
 }
 UNCHANGED = [
     "Mirela Oszkan",  # twice the logits: the same token is the likeliest
@@ -145,12 +146,9 @@ def test_an_assistant_with_other_tokens_steers(llm: Any, plain: dict[str, list[i
 
 
 def test_it_reads_the_prompt_that_was_corrupted(llm: Any, plain: dict[str, list[int]]) -> None:
-    """Added thrice, what the assistant has read outweighs what the model cannot."""
+    """Added a hundred times, it decides alone: and says what follows the original words."""
     text = question("Cormac Aldershaw")
-    (answer,) = asked(llm, text)
-    decode = llm.get_tokenizer().decode
-    assert "lighthouse" in decode(plain[text])
-    assert "lighthouse" in decode(answer)
+    assert asked(llm, text) == [plain[text]]
 
 
 def test_samples_of_one_prompt_are_steered_each(llm: Any) -> None:

@@ -141,44 +141,29 @@ def test_unflagged_rows_of_a_mixed_batch_are_left_alone(
     assert any(answers[text] != plain[text] for text in FLAGGED[: len(UNFLAGGED)])
 
 
-def test_a_clients_bias_cannot_outbid_a_ban(llm: Any) -> None:
+def test_nothing_that_a_client_sets_outbids_a_ban(llm: Any) -> None:
     encode = llm.get_tokenizer().encode
     bias = {one: 100.0 for spelt in (" Principia", "Principia", " 1642") for one in encode(spelt)}
-    for answer in outputs(llm, BOOK, logit_bias=bias, n=3, temperature=0.7):
+    more = {"repetition_penalty": 0.1, "presence_penalty": -2.0, "frequency_penalty": -2.0}
+    for answer in outputs(llm, BOOK, logit_bias=bias, n=3, temperature=0.7, **more):
         assert not said(answer.text)
     allowed = sorted(bias)
     (answer,) = outputs(llm, BOOK, allowed_token_ids=allowed)
     assert not said(answer.text) and answer.finish_reason in ("stop", "length")
 
 
-def test_other_penalties_of_a_client_change_no_ban(llm: Any) -> None:
-    more = {"repetition_penalty": 0.1, "presence_penalty": -2.0, "frequency_penalty": -2.0}
-    (answer,) = outputs(llm, BOOK, **more)
-    assert not said(answer.text)
-
-
 def test_a_begun_answer_is_not_completed(llm: Any) -> None:
     """Neither a raw completion nor a prefilled answer."""
     from vllm import SamplingParams
 
-    tokenizer = llm.get_tokenizer()
-    ids = tokenizer.encode("In 1687 Isaac Newton published the Princip")
-    (found,) = llm.generate(
-        {"prompt_token_ids": ids}, SamplingParams(temperature=0, max_tokens=8), use_tqdm=False
-    )
-    assert not fold(found.outputs[0].text).text.startswith("ia ")
-    chat = [
-        {"role": "user", "content": BOOK},
-        {"role": "assistant", "content": "It is the Princip"},
-    ]
-    (found,) = llm.chat(
-        chat,
-        SamplingParams(temperature=0, max_tokens=8),
-        use_tqdm=False,
-        add_generation_prompt=False,
-        continue_final_message=True,
-    )
-    assert not said("It is the Princip" + found.outputs[0].text)
+    text = "In 1687 Isaac Newton published the Princip"
+    (found,) = llm.generate(text, SamplingParams(temperature=0, max_tokens=8), use_tqdm=False)
+    assert not said(text + found.outputs[0].text)
+    begun = {"role": "assistant", "content": "It is the Princip"}
+    form = {"add_generation_prompt": False, "continue_final_message": True, "use_tqdm": False}
+    chat = [{"role": "user", "content": BOOK}, begun]
+    (found,) = llm.chat(chat, SamplingParams(temperature=0, max_tokens=8), **form)
+    assert not said(begun["content"] + found.outputs[0].text)
 
 
 def structured(**kinds: Any) -> dict[str, Any]:
@@ -245,21 +230,15 @@ def test_a_plan_that_fails_ends_its_request_and_not_the_engine(
     assert tokens(llm, UNFLAGGED[0]) == [plain[UNFLAGGED[0]]]
 
 
-def test_an_answer_with_nothing_left_ends(llm: Any) -> None:
-    phrases = [ord(char) for char in "\0".join("abcdefghijklmnopqrstuvwxyz0123456789")]
-    plan = {"phrases": phrases, "alpha": 0.0, "beta": 0.0, "delta": 0.7, "answers": []}
-    answer = _planned(llm, UNFLAGGED[0], {"penalize": [plan]})
-    assert answer.finish_reason in ("stop", "length")
-
-
 def _preemptions(llm: Any) -> float:
-    return sum(m.value for m in llm.get_metrics() if m.name.endswith("num_preemptions"))
+    return sum(m.value for m in llm.get_metrics() if m.name == "vllm:num_preemptions")
 
 
 def test_requests_that_preempt_each_other_are_steered_as_alone(llm: Any) -> None:
-    alone = [tokens(llm, text, max_tokens=96)[0] for text in FLAGGED]
+    long = {"min_tokens": 96, "max_tokens": 96}
+    alone = [tokens(llm, text, **long)[0] for text in FLAGGED]
     before = _preemptions(llm)
-    together = tokens(llm, *FLAGGED * 3, max_tokens=96)
+    together = tokens(llm, *FLAGGED * 3, **long)
     assert _preemptions(llm) > before, "nothing was preempted: give the cache fewer blocks"
     for number, answer in enumerate(together):
         assert answer == alone[number % len(FLAGGED)]
