@@ -108,6 +108,10 @@ def load_guard(settings: Settings, vllm_config: Any) -> Guard:
             f"the policy's interventions need the engine arguments {', '.join(missing)}; "
             "start the engine with them"
         )
+    if "logits_processors" in guard.engine_args:
+        reason = compat.steering.unsupported_with_steering(vllm_config)
+        if reason is not None:
+            raise EngineError(f"the policy's interventions steer answers: {reason}")
     return guard
 
 

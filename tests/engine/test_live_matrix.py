@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
     "enforce_eager": True,
     "dtype": "float32",
     "max_model_len": 1024,
-    "max_num_batched_tokens": 256,  # a long prompt takes two steps and more
+    "max_num_batched_tokens": 512,  # eight long prompts take several steps
     "max_num_seqs": 16,
     "block_size": 32,
     "num_gpu_blocks_override": 48,  # 1,536 tokens: not all of sixteen answers

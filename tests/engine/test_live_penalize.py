@@ -147,8 +147,7 @@ def test_nothing_that_a_client_sets_outbids_a_ban(llm: Any) -> None:
     more = {"repetition_penalty": 0.1, "presence_penalty": -2.0, "frequency_penalty": -2.0}
     for answer in outputs(llm, BOOK, logit_bias=bias, n=3, temperature=0.7, **more):
         assert not said(answer.text)
-    allowed = sorted(bias)
-    (answer,) = outputs(llm, BOOK, allowed_token_ids=allowed)
+    (answer,) = outputs(llm, BOOK, allowed_token_ids=sorted(bias))
     assert not said(answer.text) and answer.finish_reason in ("stop", "length")
 
 
@@ -182,18 +181,16 @@ def test_a_json_schema_is_kept_without_the_secret(llm: Any) -> None:
     }
     (answer,) = outputs(llm, BOOK, max_tokens=120, **structured(json=schema))
     assert answer.finish_reason == "stop"
-    assert set(json.loads(answer.text)) == {"title", "born"}
-    assert not said(answer.text)
+    assert set(json.loads(answer.text)) == {"title", "born"} and not said(answer.text)
 
 
 def test_a_grammar_that_leaves_nothing_else_ends_the_answer(llm: Any) -> None:
     """Not with an error of the server's, and whatever the client wants for the end."""
     for more in ({}, {"ignore_eos": True, "min_tokens": 20}):
-        choice = structured(choice=["1642"])
-        born, capital = outputs(llm, "When was Isaac Newton born?", UNFLAGGED[0], **choice, **more)
+        more |= structured(choice=["1642"])
+        born, capital = outputs(llm, "When was Isaac Newton born?", UNFLAGGED[0], **more)
         assert born.finish_reason == "stop" and born.stop_reason is None
-        assert not said(born.text)
-        assert len(born.token_ids) < 8
+        assert not said(born.text) and len(born.token_ids) < 8
         assert capital.text.startswith("1642"), "an unflagged request may say so"
 
 

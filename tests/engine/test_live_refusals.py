@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from guard.bundle import MANIFEST, Bundle, load_bundle, write_bundle
+from guard.compile import compile_policy
 from guard.models import resolve
 from tests.engine.servers import (
     ENGINE_FLAGS,
@@ -21,6 +22,7 @@ from tests.engine.servers import (
     serve,
     wait_exit,
 )
+from tests.material import PERSON_NEIGHBOURS, PERSON_ROWS, rows, write_rows
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -154,3 +156,20 @@ def test_inert_with_one_warning_line(control: Server) -> None:
 
 def test_environment_of_the_tests_is_clean() -> None:
     assert not [name for name in environment() if name.startswith("GUARD_") and "CACHE" not in name]
+
+
+def test_speculative_decoding_where_answers_are_steered(tmp_path: Path) -> None:
+    """vLLM would drop what steers them, and say so in its log alone."""
+    write_rows(tmp_path / "forget.jsonl", rows(PERSON_ROWS))
+    write_rows(tmp_path / "retain.jsonl", rows(PERSON_NEIGHBOURS))
+    target = {"id": "brennick", "names": ["Odalys Brennick"], "detect": {"kind": "lexical"},
+              "forget": "forget.jsonl", "retain": "retain.jsonl",
+              "intervene": {"kind": "penalize"}}  # fmt: skip
+    policy = {"version": 1, "model": "builtin:smollm2", "targets": [target]}
+    (tmp_path / "policy.yaml").write_text(json.dumps(policy), "utf-8")
+    bundle = compile_policy(tmp_path / "policy.yaml", tmp_path / "bundle")
+    ngram = {"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 3}
+    server = serve(bundle.path, tmp_path / "log", "--speculative-config", json.dumps(ngram))
+    assert wait_exit(server) != 0
+    assert "interventions steer answers: --speculative-config" in server.text()
+    assert "Application startup complete" not in server.text()
