@@ -248,7 +248,8 @@ def test_an_empty_folder_may_become_a_bundle(policy_folder: Path, tmp_path: Path
 def test_shared_arrays_are_stored_once(bundle: Bundle) -> None:
     """What targets have in common is in the bundle once; no file is there for nothing."""
     shared = bundle.manifest.shared
-    assert {"static", "similarity"} <= shared.keys() <= {"static", "similarity", "multilingual"}
+    expected = {"static", "similarity", "sketch"}
+    assert expected <= shared.keys() <= {*expected, "multilingual"}
     stages = [stage for target in bundle.manifest.targets for stage in target.stages]
     spared = [stage.scores["foreign"] for stage in stages if stage.kind == "static"]
     assert len(spared) == 2 and len(set(spared)) == 1
