@@ -18,6 +18,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from filelock import FileLock
@@ -159,18 +160,29 @@ def _inventory(folder: Path) -> dict[str, dict[str, str | int]]:
 
 
 def _damage(folder: Path) -> str | None:
-    """Say what is wrong with a prepared folder, or None. Reads every byte: 0.5 s for 269 MB."""
+    """Say what is wrong with a prepared folder, or None.
+
+    Reads every byte that this process has not read yet: 0.5 s for 269 MB.
+    """
     try:
         files = json.loads((folder / _MANIFEST).read_text())["files"]
         for name, expected in files.items():
             path = folder / name
-            if path.stat().st_size != expected["size"] or _sha256(path) != expected["sha256"]:
+            state = path.stat()
+            as_it_is = state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+            if state.st_size != expected["size"] or _once(path, as_it_is) != expected["sha256"]:
                 return f"{name} has changed"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{_MANIFEST} is unreadable"
     return None
+
+
+@lru_cache(maxsize=256)
+def _once(path: Path, as_it_is: tuple[int, ...]) -> str:
+    """Hash a file once, as long as it stays as it is: commands ask for a model several times."""
+    return _sha256(path)
 
 
 def _sha256(*paths: Path) -> str:
