@@ -1,13 +1,24 @@
 """Fails loudly when vLLM moves: read `guard/engine/compat/` before mending it."""
 
 import inspect
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from guard.engine import compat
 from guard.engine.compat import prompts
 from guard.errors import EngineError
+from guard.models import resolve
+
+MODEL = "builtin:smollm2"
+NEEDED: dict[str, Any] = {
+    "enable_prompt_embeds": True,
+    "logits_processors": ["guard.engine.compat.sampler:GuardProcessor"],
+    "enable_lora": True,
+    "max_loras": 3,
+    "max_lora_rank": 8,
+    "lora_target_modules": None,
+}
 
 
 def test_the_installed_vllm_is_inside_the_tested_range() -> None:
@@ -47,36 +58,27 @@ def test_a_version_outside_the_range_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_engine_arguments_are_added_to_those_of_the_operator() -> None:
-    held = SimpleNamespace(
-        logits_processors=["mine:One"], enable_lora=False, max_loras=1, max_lora_rank=64
-    )
-    needed = {"logits_processors": ["ours:One", "mine:One"], "enable_lora": True, "max_loras": 3}
-    compat.force_engine_args(held, {**needed, "max_lora_rank": 8})
+    from vllm.engine.arg_utils import EngineArgs
+
+    held = EngineArgs(resolve(MODEL), logits_processors=["mine:One"], max_lora_rank=64)
+    compat.force_engine_args(held, {**NEEDED, "logits_processors": ["ours:One", "mine:One"]})
     assert held.logits_processors == ["mine:One", "ours:One"]
     assert (held.enable_lora, held.max_loras, held.max_lora_rank) == (True, 3, 64)
 
 
-def test_engine_arguments_have_these_names() -> None:
+def test_engine_arguments_that_are_missing_are_named() -> None:
+    """Of configurations that vLLM makes itself."""
     from vllm.engine.arg_utils import EngineArgs
 
-    fields = set(EngineArgs.__dataclass_fields__)
-    known = {"logits_processors", "enable_lora", "max_loras", "max_lora_rank"}
-    assert {*known, "enable_prompt_embeds"} <= fields
-
-
-def test_engine_arguments_that_are_missing_are_named() -> None:
-    model = SimpleNamespace(enable_prompt_embeds=True, logits_processors=["ours:One"])
-    lora = SimpleNamespace(max_loras=2, max_lora_rank=16, target_modules=None)
-    config = SimpleNamespace(model_config=model, lora_config=lora)
-    there = {"enable_prompt_embeds": True, "logits_processors": ["ours:One"], "max_loras": 2}
-    assert compat.missing_engine_args(config, {**there, "enable_lora": True}) == []
-    assert compat.missing_engine_args(config, {"max_loras": 3, "max_lora_rank": 16}) == [
-        "max_loras=3"
+    args = EngineArgs(resolve(MODEL), max_model_len=64)
+    missing = compat.missing_engine_args(args.create_engine_config(), NEEDED)
+    assert {one.partition("=")[0] for one in missing} == NEEDED.keys() - {"lora_target_modules"}
+    compat.force_engine_args(args, NEEDED)
+    config = args.create_engine_config()
+    assert compat.missing_engine_args(config, NEEDED) == []
+    assert compat.missing_engine_args(config, {"max_loras": 4, "max_lora_rank": 8}) == [
+        "max_loras=4"
     ]
-    config.lora_config = None
-    model.logits_processors, model.enable_prompt_embeds = None, False
-    missing = compat.missing_engine_args(config, {**there, "enable_lora": True})
-    assert len(missing) == 4 and "enable_lora=True" in missing
 
 
 def test_engine_inputs_have_the_fields_that_are_digested() -> None:
