@@ -89,6 +89,11 @@ def _choices(value: Any, path: tuple[str | int, ...]) -> list[InterveneChoice]:
                 "choice", "{why}", {"why": error.message(), **context}
             ) from None
         found.append(InterveneChoice.model_validate(choice))
+    adapters = [n for n, one in enumerate(found) if one.kind == "adapter"]
+    if len(adapters) > 1:
+        why = "a request has one adapter; the second would do nothing, so take it out"
+        where = (*path, adapters[1])
+        raise PydanticCustomError("intervene", "{why}", {"why": why, "path": where})
     return found
 
 

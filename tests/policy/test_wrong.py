@@ -147,6 +147,13 @@ WRONG: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
         5,
         ("targets[0].intervene", "at least one intervention"),
     ),
+    "two adapters for one request": (
+        "    names",
+        "    intervene:\n      - {kind: adapter, path: a}\n"
+        "      - {kind: adapter, path: b}\n    names",
+        7,
+        ("targets[0].intervene[1]", "a request has one adapter"),
+    ),
     "misspelt in a list": (
         "    names",
         "    intervene:\n      - kind: corrupt\n      - kind: refues\n    names",
