@@ -254,3 +254,24 @@ def test_a_name_is_found_in_any_text(before: str, after: str) -> None:
 def test_a_long_text_takes_no_longer_a_letter(piece: str) -> None:
     sizes = [sum(1 for _ in ALL.find(fold(piece * n))) for n in (500, 1000)]
     assert abs(sizes[1] - 2 * sizes[0]) <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        # One edit in five letters of the whole name, and two at least.
+        ("Edward Patrick Sullivan", "Edard Patrikc Slulivan", True),
+        ("Basil Mahfouz Kuwaiti", "Basul Majfouz Kuwsiti", True),
+        ("Carmen Montenegro", "Carnen Monyenegra", True),
+        ("Hamid Tarek", "Hanid Tarrek", True),
+        ("Stephan Holt", "Stephna Hotl", True),
+        ("Hamid Mansouri", "Hanid Mamsuori", False),  # three in thirteen letters
+        # A word of four letters bears one beside another word, and none by itself.
+        ("Wejun Chen", "Wejun Cjen", True),
+        ("Chen", "Cjen", False),
+        ("Wejun Chen", "Wejun Cjxn", False),
+    ],
+)
+def test_how_much_of_a_name_may_be_wrong(name: str, text: str, found: bool) -> None:
+    matches = list(NearMatcher({fold(name).text: name}, {}).find(fold(f"Who is {text}?")))
+    assert bool(matches) == found

@@ -78,3 +78,19 @@ def test_detection_says_what_became_of_the_rows() -> None:
         "everyday": 4,
         "upper": upper_limit(2, 4),
     }
+
+
+def test_the_highest_kept_row_is_one_that_nothing_has_settled() -> None:
+    scores = {
+        "positives": np.array([9.0]),
+        "neighbours": np.array([0.5, np.nan]),
+        "background": np.array([2.0, 1.0, 3.0]),
+    }
+    held = HeldOut([1, 2, 3], np.zeros(3, np.bool_))
+    assert held.highest_kept(scores) == 3.0
+    held.settle(scores, 2.5, None)  # the third everyday prompt is flagged already
+    assert held.highest_kept(scores) == 2.0
+    held.settle(scores, None, 1.5)  # and the second dismissed, with a neighbour
+    assert held.highest_kept(scores) == 2.0
+    nothing = {side: np.array([]) for side in scores}
+    assert HeldOut([0, 0, 0], np.zeros(0, np.bool_)).highest_kept(nothing) == -np.inf
