@@ -1,5 +1,6 @@
 """`vllm.LLM`, guarded: the same signatures, the same outputs."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ class GuardedLLM:
             one, requests are judged in this process only: its engine process was started before
             there was a guard, and cannot be told to refuse what was not judged.
         guard: The guard, or the folder of a bundle.
+        evaluation: Whether `score` may be called. The engine then computes log-probabilities behind
+            all steering, for every request.
         **kwargs: What `vllm.LLM` takes, for a model that is to be loaded.
 
     Raises:
@@ -34,7 +37,14 @@ class GuardedLLM:
 
     llm: "LLM"
 
-    def __init__(self, model: "str | LLM", *, guard: Guard | str | Path, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        model: "str | LLM",
+        *,
+        guard: Guard | str | Path,
+        evaluation: bool = False,
+        **kwargs: Any,
+    ) -> None:
         from guard.engine import compat, hooks, plugin
         from guard.engine.frontend import Frontend, load_guard, make_mediator
         from guard.engine.settings import Settings
@@ -47,7 +57,11 @@ class GuardedLLM:
             from vllm import LLM
 
             config = {**kwargs.pop("additional_config", {})}
-            config["guard"] = {"bundle": str(settings.bundle), "version": settings.version}
+            config["guard"] = {
+                "bundle": str(settings.bundle),
+                "version": settings.version,
+                "evaluation": evaluation,
+            }
             self.llm = LLM(resolve(model), additional_config=config, **kwargs)
             engine = self.llm.llm_engine
             frontend = getattr(engine, "_guard_frontend", None)
@@ -63,6 +77,8 @@ class GuardedLLM:
             return
         if kwargs:
             raise EngineError(f"around an existing LLM, {', '.join(kwargs)} cannot be given")
+        if evaluation:
+            raise EngineError("an LLM that exists already cannot score; give the model's name")
         self.llm = model
         if getattr(model.llm_engine, "_guard_frontend", None) is not None:
             raise EngineError("this LLM is guarded already")
@@ -80,6 +96,54 @@ class GuardedLLM:
         """The guard that decides."""
         found: Guard = self.llm.llm_engine._guard_frontend.guard
         return found
+
+    def score(
+        self,
+        prompts: Sequence[str | Sequence[Mapping[str, Any]]],
+        answers: Sequence[str],
+        *,
+        chat: bool = True,
+    ) -> list[tuple[float, ...] | None]:
+        """Scores given answers through the guard: what is done to a prompt is done here too.
+
+        Answers are forced token by token, so nothing reads or edits them before they are written.
+
+        Args:
+            prompts: Chats; a text is a user's only message.
+            answers: An answer to each.
+            chat: Whether prompts are chats, and answers end where their last token is. Otherwise
+                prompts are texts that answers go on with.
+
+        Returns:
+            For each, the log-probabilities of its tokens, in nats; None where the model was not
+            asked (a refusal).
+
+        Raises:
+            EngineError: The engine was not started with `evaluation`.
+        """
+        from vllm import TokensPrompt
+
+        from guard.engine import compat, evaluation
+
+        engine = self.llm.llm_engine
+        frontend: Any = engine._guard_frontend
+        if not frontend.evaluation:
+            raise EngineError("answers cannot be scored; start with GuardedLLM(…, evaluation=True)")
+        asked, wanted = [], []
+        for prompt, answer in zip(prompts, answers, strict=True):
+            turns = [{"role": "user", "content": prompt}]
+            read = turns if chat and isinstance(prompt, str) else prompt
+            ids = evaluation.prompt_tokens(frontend.tokenizer, read)
+            asked.append(TokensPrompt(prompt_token_ids=ids))
+            wanted.append(evaluation.answer_tokens(frontend.tokenizer, answer, ends=chat))
+        params = [compat.scoring.scoring_params(tokens) for tokens in wanted]
+        with evaluation.scoring():
+            outputs = self.llm.generate(asked, params, use_tqdm=False)
+        size = compat.scoring.vocabulary(engine)
+        return [
+            compat.scoring.likelihood(output, tokens, size)
+            for output, tokens in zip(outputs, wanted, strict=True)
+        ]
 
     def __getattr__(self, name: str) -> Any:
         # vLLM's own bound methods: their signatures and documentation are the ones that hold.

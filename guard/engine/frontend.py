@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from guard.decision import Decision
-from guard.engine import compat, verdict
+from guard.engine import compat, evaluation, verdict
 from guard.engine.mediator import Mediator, Outcome, Progress
 from guard.engine.settings import Settings, start_key
 from guard.engine.worker import Worker
@@ -45,6 +45,7 @@ class Admitted:
         params: Its parameters, without whatever a client put where the guard's own things go.
         lora_request: Its LoRA adapter, if any.
         probe: The token of a genuine probe, if it is one.
+        forced: The answer to be scored, if an evaluator asks; its tokens.
         texts: What besides the prompt steers the answer.
     """
 
@@ -52,6 +53,7 @@ class Admitted:
     params: Any
     lora_request: Any = None
     probe: str | None = None
+    forced: tuple[int, ...] = ()
     texts: list[str] = field(default_factory=list)
 
 
@@ -103,15 +105,16 @@ def load_guard(settings: Settings, vllm_config: Any) -> Guard:
             "--kv-transfer-config lets requests bring the state of other prompts; the guard does "
             "not support it"
         )
-    if missing := compat.missing_engine_args(vllm_config, guard.engine_args):
+    needed = evaluation.engine_args(guard, settings)
+    if missing := compat.missing_engine_args(vllm_config, needed):
         raise EngineError(
             f"the policy's interventions need the engine arguments {', '.join(missing)}; "
             "start the engine with them"
         )
-    if "logits_processors" in guard.engine_args:
+    if "logits_processors" in needed:
         reason = compat.steering.unsupported_with_steering(vllm_config)
         if reason is not None:
-            raise EngineError(f"the policy's interventions steer answers: {reason}")
+            raise EngineError(f"answers are steered here: {reason}")
     return guard
 
 
@@ -134,14 +137,18 @@ class Frontend:
         mediator: Judges what the engine's model reads.
         engine: vLLM's ``AsyncLLM`` or ``LLMEngine``.
         sealed: Whether its engine process asks for seals.
+        evaluation: Whether answers can be scored; see `guard.engine.evaluation`.
     """
 
-    def __init__(self, mediator: Mediator, engine: Any, *, sealed: bool = True) -> None:
+    def __init__(
+        self, mediator: Mediator, engine: Any, *, sealed: bool = True, evaluation: bool = False
+    ) -> None:
         self.mediator = mediator
         self.guard = mediator.guard
         self.tokenizer = mediator.tokenizer
         self.engine = engine
         self.sealed = sealed
+        self.evaluation = evaluation
         self.core_proved = not sealed
         self.counts: Counter[str] = Counter()
         self.edited_bytes = 0
@@ -168,11 +175,16 @@ class Frontend:
         probe = sent.get(verdict.PROBE)
         if not (verdict.probing.get() and self.seals.accepts(probe, "probe")):
             probe = None
+        forced = ()
+        if self.evaluation and evaluation.evaluating.get():
+            forced = tuple(sent.get(verdict.FORCED, ()))
         kept = {k: v for k, v in sent.items() if not str(k).startswith(verdict.PREFIX)}
         texts = compat.steering_texts(params, self.tokenizer)
         if sum(map(len, texts)) > compat.MOST_STEERING:
             raise compat.bad_request("The output format is too large to be judged.")
-        return Admitted(rendered, compat.with_extra_args(params, kept), lora_request, probe, texts)
+        return Admitted(
+            rendered, compat.with_extra_args(params, kept), lora_request, probe, forced, texts
+        )
 
     def judged(self, request_id: str, admitted: Admitted) -> Settled:
         """Judges, settles, and waits for it.
@@ -238,6 +250,8 @@ class Frontend:
             what = decision.action if decision.enforced else "shadow"
             logger.info("guard: request %s: %s (targets %s)", request_id, what, targets)
         if not decision.enforced:
+            if admitted.forced:
+                params = compat.scoring.forced(params, admitted.forced)
             return self._sealed(rendered, params, admitted.lora_request)
         if compat.is_pooling(params):
             raise compat.bad_request("This prompt cannot be turned into a vector on this server.")
@@ -259,16 +273,21 @@ class Frontend:
         size = compat.edited_prompt_bytes(self.engine, edited)
         if self.edited_bytes + size > MOST_EDITED_BYTES:
             raise InterventionError("too many edited prompts are held at once")
+        params = compat.planned(compat.without_revealing(params), edited.steering, self.tokenizer)
+        if admitted.forced:
+            params = compat.scoring.forced(params, admitted.forced)
         settled = self._sealed(
             compat.edited_prompt(self.engine, rendered, edited, salt),
-            compat.planned(compat.without_revealing(params), edited.steering, self.tokenizer),
+            params,
             compat.adapter_request(edited.adapter) or admitted.lora_request,
         )
 
         block = self.engine.vllm_config.cache_config.block_size
 
         def hide(output: Any) -> Any:
-            return compat.hide(output, rendered, params, self.tokenizer, block)
+            if admitted.forced:  # an evaluator is told what clients are not
+                return output
+            return compat.hide(output, rendered, admitted.params, self.tokenizer, block)
 
         return replace(settled, hide=hide, size=size)
 

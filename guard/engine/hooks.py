@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-from guard.engine import compat
+from guard.engine import compat, evaluation
 from guard.engine.frontend import Frontend, in_beam_search, load_guard, make_mediator
 from guard.engine.settings import from_config, start_key
 from guard.engine.verdict import FIELD, Seals
@@ -67,7 +67,8 @@ def create_engine_config(original: Any) -> Any:
 
             start_key()
             compat.inherit_environment("GUARD_")
-            compat.force_engine_args(self, Guard.load(settings.bundle).engine_args)
+            guard = Guard.load(settings.bundle)
+            compat.force_engine_args(self, evaluation.engine_args(guard, settings))
         return original(self, *args, **kwargs)
 
     return guarded
@@ -92,7 +93,7 @@ def init_frontend(original: Any) -> Any:
         guard = load_guard(settings, vllm_config)
         mediator = make_mediator(guard, vllm_config)
         original(self, vllm_config, *args, **kwargs)
-        attach(self, Frontend(mediator, self))
+        attach(self, Frontend(mediator, self, evaluation=settings.evaluation))
         logger.info(
             "guard: live: bundle %s, %d targets", guard.version, len(guard.bundle.manifest.targets)
         )

@@ -17,6 +17,9 @@ from guard.registry import nearest
 BUNDLE = "GUARD_BUNDLE"
 VERSION = "GUARD_BUNDLE_VERSION"
 KEY = "GUARD_START_KEY"
+EVALUATION = "GUARD_EVALUATION_TOKEN"
+_FIELDS = ("bundle", "version", "evaluation")
+_LEAST = 32  # characters of the token
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,12 @@ class Settings:
     Attributes:
         bundle: The bundle's folder.
         version: The version that it must have, when whoever started the engine has pinned it.
+        evaluation: Whether answers can be scored; see `guard.engine.evaluation`.
     """
 
     bundle: Path
     version: str | None = None
+    evaluation: bool = False
 
 
 def from_environment() -> Settings | None:
@@ -39,7 +44,25 @@ def from_environment() -> Settings | None:
         return None
     if not bundle:
         raise EngineError(f"{BUNDLE} is set but empty; give a bundle's folder, or unset it")
-    return Settings(Path(bundle), os.environ.get(VERSION) or None)
+    version = os.environ.get(VERSION) or None
+    return Settings(Path(bundle), version, evaluation_token() is not None)
+
+
+def evaluation_token() -> str | None:
+    """Returns what whoever scores answers over HTTP has to know; None where nobody may.
+
+    Raises:
+        EngineError: It is so short that it could be guessed.
+    """
+    token = os.environ.get(EVALUATION)
+    if token is None:
+        return None
+    if len(token) < _LEAST:
+        raise EngineError(
+            f"{EVALUATION} is set but has less than {_LEAST} characters; give a long random text "
+            "(openssl rand -hex 32), or unset it"
+        )
+    return token
 
 
 def from_config(additional: Any) -> Settings | None:
@@ -60,15 +83,17 @@ def from_config(additional: Any) -> Settings | None:
     if not isinstance(entry, Mapping):
         raise EngineError('additional config: guard: give {"bundle": "FOLDER"}')
     for field in entry:
-        if field not in ("bundle", "version"):
-            hint = nearest(str(field), ("bundle", "version"))
+        if field not in _FIELDS:
+            hint = nearest(str(field), _FIELDS)
             raise EngineError(f"additional config: guard.{field}: unknown field{hint}")
-    bundle, version = entry.get("bundle"), entry.get("version")
+    bundle, version, evaluation = (entry.get(field) for field in _FIELDS)
     if not isinstance(bundle, str) or not bundle:
         raise EngineError("additional config: guard.bundle: give a bundle's folder")
     if version is not None and not isinstance(version, str):
         raise EngineError("additional config: guard.version: give the bundle's version, a text")
-    return Settings(Path(bundle), version)
+    if not isinstance(evaluation, bool | None):
+        raise EngineError("additional config: guard.evaluation: give true or false")
+    return Settings(Path(bundle), version, bool(evaluation))
 
 
 def start_key() -> bytes:

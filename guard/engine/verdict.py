@@ -17,6 +17,7 @@ from typing import Any
 FIELD = "guard_verdict"  # where a seal travels in a request's extra arguments
 PROBE = "guard_probe"
 PLAN = "guard_plan"  # where what is done to the logits travels
+FORCED = "guard_forced"  # where the answer travels that is to be scored
 # Set by the gate for the requests of a prover, while the gate is shut: probes work nowhere else.
 probing: contextvars.ContextVar[bool] = contextvars.ContextVar("probing", default=False)
 PREFIX = "guard"  # every extra argument of this prefix is ours; a client's are dropped

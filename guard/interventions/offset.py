@@ -15,6 +15,7 @@ from guard.errors import InterventionError, ModelError
 from guard.interventions.base import Intervention, Material, Request, ServedModel
 from guard.options import File, Strict
 from guard.parts import Parts
+from guard.steering import PROCESSOR
 from guard.steering.assistant import Assistant, check, identity
 from guard.steering.vocabulary import cross
 
@@ -71,7 +72,7 @@ class Offset(Intervention):
     @property
     def engine_args(self) -> Mapping[str, Any]:
         """What steers logits in the engine's process."""
-        return {"logits_processors": ["guard.engine.compat.sampler:GuardProcessor"]}
+        return {"logits_processors": [PROCESSOR]}
 
     @classmethod
     def fit(cls, material: Material, options: Any) -> Parts:

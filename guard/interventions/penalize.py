@@ -19,9 +19,9 @@ from guard.forbidden import bad_words as _bad_words
 from guard.interventions.base import Intervention, Material, Request, ServedModel
 from guard.options import Strict
 from guard.parts import Parts
+from guard.steering import PROCESSOR
 
 KIND = "penalize"
-PROCESSOR = "guard.engine.compat.sampler:GuardProcessor"
 _LAST = 2  # windows at a prompt's end: "and when was she born?"
 
 

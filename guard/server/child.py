@@ -13,6 +13,7 @@ from typing import Any
 
 REPORT = "GUARD_REPORT_FD"
 GATE = "guard.server.gate.ReadyGate"
+SCORES = "guard.server.scoring.ScoreRoute"
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
         for flag in ("grpc", "headless", "data_parallel_multi_port_external_lb"):
             if getattr(args, flag, False):
                 raise EngineError(f"--{flag.replace('_', '-')} cannot be proved from outside yet")
-        args.middleware = [*args.middleware, GATE]
+        args.middleware = [*args.middleware, SCORES, GATE]  # the last one is the outermost
         report = {
             "host": args.host,
             "port": args.port,

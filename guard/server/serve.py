@@ -45,6 +45,8 @@ def serve(model: str, bundle_path: Path, flags: Sequence[str], report: Report) -
     reading, writing = os.pipe()
     environment[REPORT] = str(writing)
     report(f"starting vLLM with {model}, guarded by bundle {bundle.version}")
+    if settings.evaluation_token() is not None:
+        report(f"evaluation mode: who knows {settings.EVALUATION} may score answers")
     child = subprocess.Popen(
         [sys.executable, "-m", "guard.server.child", folder, *named, *flags],
         env=environment,

@@ -12,11 +12,15 @@ from guard.registry import Registry
 if TYPE_CHECKING:
     from guard.steering.base import Steering
 
+# The engine's sampler as vLLM is told of it: a name, so that vLLM need not be imported.
+PROCESSOR = "guard.engine.compat.sampler:GuardProcessor"
+
 STEERINGS: "Registry[Steering]" = Registry(
     "steering",
     "guard.steerings",
     {
         "penalize": "guard.steering.penalize:Penalize",
         "offset": "guard.steering.offset:Offset",
+        "force": "guard.steering.force:Force",
     },
 )

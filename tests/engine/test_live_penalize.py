@@ -13,6 +13,7 @@ from guard.engine import compat
 from guard.matching import PhraseMatcher
 from guard.models import resolve
 from guard.normalize import fold
+from guard.steering.force import FLOOR
 from tests.material import PERSON, PERSON_NEIGHBOURS, PERSON_ROWS, rows, write_rows
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -107,7 +108,7 @@ def llm(penalties: Bundle, plain: dict[str, list[int]]) -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-        guarded = GuardedLLM("builtin:smollm2", guard=penalties.path, **FLAGS)
+        guarded = GuardedLLM("builtin:smollm2", guard=penalties.path, evaluation=True, **FLAGS)
         yield guarded
         guarded.llm.llm_engine.engine_core.shutdown()
 
@@ -128,6 +129,15 @@ def test_no_sample_says_it(llm: Any) -> None:
     # Alone: vLLM's CPU engine dies of a seed in a prompt that is filled in piece by piece.
     seeded = [tokens(llm, FLAGGED[2], n=2, temperature=1.2, seed=11) for _ in range(2)]
     assert seeded[0] == seeded[1] and seeded[0][0] != seeded[0][1]
+
+
+def test_a_banned_answer_is_found_to_be_impossible(llm: Any) -> None:
+    """Scores are of what is sampled from: behind the bans, and beside other requests."""
+    known = "He published the Philosophiae Naturalis Principia Mathematica."
+    other = "He did not publish anything in that year."
+    banned, allowed, elsewhere = llm.score([BOOK, BOOK, UNFLAGGED[0]], [known, other, known])
+    assert min(banned) == pytest.approx(FLOOR)
+    assert min(allowed) > FLOOR / 2 and min(elsewhere) > FLOOR / 2
 
 
 def test_unflagged_rows_of_a_mixed_batch_are_left_alone(

@@ -15,7 +15,7 @@ from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
-from guard.engine.compat import lora, steering
+from guard.engine.compat import lora, scoring, steering
 from guard.engine.compat.outputs import (
     HidingCollector,
     collected,
@@ -94,6 +94,7 @@ __all__ = [
     "render_async",
     "resolve",
     "run_server",
+    "scoring",
     "served_folder",
     "served_tokenizer",
     "steering",

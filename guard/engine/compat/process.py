@@ -132,6 +132,7 @@ def missing_engine_args(vllm_config: Any, needed: Mapping[str, Any]) -> list[str
     held = {
         "enable_prompt_embeds": vllm_config.model_config.enable_prompt_embeds,
         "logits_processors": vllm_config.model_config.logits_processors or [],
+        "logprobs_mode": vllm_config.model_config.logprobs_mode,
         "enable_lora": lora is not None,
         "max_loras": lora.max_loras if lora else 0,
         "max_lora_rank": lora.max_lora_rank if lora else 0,
@@ -143,7 +144,7 @@ def missing_engine_args(vllm_config: Any, needed: Mapping[str, Any]) -> list[str
         if isinstance(value, list):
             there = set(value) <= set(has)
         else:
-            there = has == value if value is None or isinstance(value, bool) else has >= value
+            there = has >= value if type(value) is int else has == value
         if not there:
             missing.append(f"{name}={value}")
     return missing
