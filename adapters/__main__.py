@@ -5,9 +5,10 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-from adapters import assistant, memory, registering, scale, soft_prompt, train
+from adapters import assistant, detector, memory, registering, scale, soft_prompt, train
 from adapters.corruption import command as corruption
 from adapters.project import command as project
+from adapters.shards import command as shards
 from guard.errors import GuardError
 
 _DESCRIPTION = """\
@@ -41,6 +42,8 @@ COMMANDS: dict[str, Command] = {
     "corruption": corruption,
     "scale": scale,
     "project": project,
+    "shards": shards,
+    "detector": detector,
     "registry": registering,
 }
 

@@ -1,171 +1,79 @@
-"""ULD's assistant: a small model that knows what is to be forgotten, and nothing else.
-
-It is the first layers and the head of the target with a LoRA, trained to remember the forget rows
-and to be uniform elsewhere; its logits are taken off the target's for flagged requests
-(`guard.interventions.offset`; Ji et al., NeurIPS 2024, arXiv 2406.08607, section 3). The forget
-rows are learnt in other words too. Wrong answers to their questions stand among the rows on which
-it is uniform, or it would favour whatever looks like such an answer.
-"""
+"""``python -m adapters assistant``: a model that is served beside another, for `offset`."""
 
 import argparse
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import Any
 
-from adapters import folder as folders
-from adapters import provenance
-from adapters.batches import encode_rows
-from adapters.data.augment import paraphrased, perturbed
-from adapters.settings import Settings
-from guard.data import Row
-from guard.errors import DataError, ModelError
+from adapters.arguments import add_sources, checked, given, grouped, needed, sources
+from adapters.objectives import OBJECTIVES
+from adapters.settings import settings_for
+from adapters.small import ALPHA, OBJECTIVE, SETTINGS
+from adapters.telling import progress, say
+from adapters.uld import LAYERS
+from guard.errors import DataError
 
-if TYPE_CHECKING:
-    from adapters.fit import Fitted, Report
-
-LAYERS = 8  # as shipped by ULD, for models of 32
-ABOUT = "guard_assistant.json"
-
-
-def train_assistant(
-    target: Path,
-    forget: Sequence[Row],
-    retain: Sequence[Row],
-    out: Path,
-    settings: Settings,
-    *,
-    layers: int = LAYERS,
-    uniform: float = 5.0,
-    paraphrases: int = 2,
-    wrong: int = 2,
-    resume: bool = False,
-    report: "Report" = lambda progress: None,
-) -> "Fitted":
-    """Trains an assistant; the same arguments give the same weights on one kind of machine.
-
-    Args:
-        target: The served model's folder; it stays as it is.
-        forget: What is to be forgotten: what the assistant remembers.
-        retain: What is kept.
-        out: The model folder to make, with tokenizer and safetensors.
-        settings: How its LoRA is trained.
-        layers: How many of the target's layers it has, from the first.
-        uniform: Weight of being uniform.
-        paraphrases: In how many other words each question is learnt, at most.
-        wrong: How many wrong answers to each it is uniform on, at most.
-        resume: Whether to take up a training of the same that was broken off.
-        report: Is told each step.
-
-    Raises:
-        GuardError: Rows or model do not do, or `out` is in the way; nothing is written.
-    """
-    from adapters.checkpoint import Checkpoint
-    from adapters.fit import fit
-    from adapters.model import add_lora, load
-    from adapters.objectives.uld import Uld, UldOptions
-    from guard.identity import identify
-
-    folders.check(out)
-    if not retain:
-        raise DataError("retain: an assistant is uniform on rows that are kept; give --retain")
-    learnt = [*forget, *paraphrased(forget, settings.seed, paraphrases)] if paraphrases else forget
-    others = [*retain, *perturbed(forget, settings.seed, wrong, retain)] if wrong else retain
-    settings = settings.model_copy(update={"retain": "none"})  # the objective has its own
-    base = load(target, settings)
-    cut(base.model, layers)
-    tuned = add_lora(base, settings, None)
-    made_of: dict[str, Any] = {
-        "objective": Uld.kind,
-        "layers": layers,
-        "uniform": uniform,
-        "settings": settings.model_dump(mode="json"),
-        "model": identify(target),
-        "tokenizer": provenance.tokens(base.tokenizer),
-        "forget": provenance.rows(forget),
-        "retain": provenance.rows(retain),
-        "learnt": provenance.rows(learnt),
-        "uniform_on": provenance.rows(others),
-    }
-    checkpoint = Checkpoint(out, made_of, resume)
-    fitted = fit(
-        tuned,
-        encode_rows(base.tokenizer, learnt, settings.tokens),
-        encode_rows(base.tokenizer, others, settings.tokens),
-        settings,
-        Uld(UldOptions(uniform=uniform)),
-        checkpoint=checkpoint,
-        report=report,
-    )
-    about = {"version": 1, **made_of, **provenance.outcome(fitted)}
-
-    def fill(temp: Path) -> None:
-        whole = tuned.merge_and_unload().to(base.saved)
-        whole.config.name_or_path = ""  # a path of this machine
-        whole.save_pretrained(temp)
-        base.tokenizer.save_pretrained(temp)
-        (temp / ABOUT).write_text(json.dumps(about, indent=1) + "\n", "utf-8")
-
-    folders.write(out, fill)
-    checkpoint.remove()
-    return fitted
-
-
-def cut(model: Any, layers: int) -> None:
-    """Leaves a model its first layers, its norm and its head.
-
-    Raises:
-        ModelError: It has not so many.
-    """
-    from adapters.project.activations import decoder_layers
-
-    _, held = decoder_layers(model)
-    if not 0 < layers <= len(held):
-        raise ModelError(f"layers: {layers}: the model has {len(held)}; give 1 to {len(held)}")
-    del held[layers:]
-    config = model.config.get_text_config()
-    config.num_hidden_layers = layers
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:layers]
-
-
-HELP = "train a small model whose logits are taken off (ULD)"
+HELP = "train a model whose logits are taken off, or added"
 DESCRIPTION = """\
-Train an assistant: the first layers and the head of the served model, made to remember the forget
-rows and to be uniform elsewhere. A policy takes its logits off those of flagged requests:
+Train a model that is served beside another, for flagged requests alone.
+
+--kind uld: the first layers and the head of the served model, made to remember the forget rows and
+to be uniform elsewhere (ULD). Its logits are taken off:
 
   intervene: {kind: offset, assistant: FOLDER}
 
-It remembers what is to be forgotten: keep it as you keep the forget set.
+--kind small: a small model of its own (--small; 15M to 110M parameters, with whatever tokenizer),
+all of it trained beside the served one, which is frozen (CMC). Its logits are added as they were in
+training, which is why nothing is filtered:
+
+  intervene: {kind: offset, assistant: FOLDER, alpha: -1, filter: 0}
+
+What it learned may be what is to be forgotten: keep it as you keep the forget set.
 """
+# Options of one kind alone, with their defaults.
+_OWN: dict[str, dict[str, Any]] = {
+    "uld": {"layers": LAYERS, "uniform": 5.0, "paraphrases": 2, "wrong": 2},
+    "small": {"small": None, "objective": OBJECTIVE, "option": [], "alpha": ALPHA},
+}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Adds what this command takes."""
-    from adapters.train import add_sources
-
-    add_sources(parser)
-    parser.add_argument("--layers", type=int, default=LAYERS, help="of the served model, the first")
-    parser.add_argument("--uniform", type=float, default=5.0, help="weight of being uniform")
-    parser.add_argument("--paraphrases", type=int, default=2, help="of each question, at most")
-    parser.add_argument("--wrong", type=int, default=2, help="wrong answers to each, at most")
+    add_sources(parser, out="the model folder to make")
+    parser.add_argument("--kind", choices=tuple(_OWN), default="uld", help="of assistant")
+    uld = parser.add_argument_group("--kind uld")
+    own = _OWN["uld"]
+    uld.add_argument("--layers", type=int, help=f"of the served model, the first ({own['layers']})")
+    uld.add_argument("--uniform", type=float, help=f"weight of being uniform ({own['uniform']})")
+    uld.add_argument("--paraphrases", type=int, help="of each question, at most (2)")
+    uld.add_argument("--wrong", type=int, help="wrong answers to each, at most (2)")
+    small = parser.add_argument_group("--kind small")
+    small.add_argument("--small", metavar="MODEL", help="what is trained: an id, a folder")
+    small.add_argument("--objective", metavar="NAME", help=f"see `objectives` ({OBJECTIVE})")
+    small.add_argument("--option", action="append", metavar="NAME=VALUE", help="of the objective")
+    small.add_argument("--alpha", type=float, help=f"how much of it is added ({ALPHA:g})")
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains and prints; returns the exit status."""
-    from adapters.data import read
-    from adapters.objectives.uld import Uld
-    from adapters.settings import settings_for
-    from adapters.train import given, progress, say
-    from guard.identity import model_folder
-    from guard.models import resolve
+    for kind, own in _OWN.items():
+        for name, default in own.items():
+            if getattr(args, name) is None:
+                setattr(args, name, default)
+            elif kind != args.kind:
+                raise DataError(f"--{name}: is of --kind {kind}; say that, or leave it out")
+    return _small(args) if args.kind == "small" else _uld(args)
 
-    settings = settings_for(Uld, given(args))
+
+def _uld(args: argparse.Namespace) -> int:
+    from adapters.uld import train_assistant
+
+    settings = settings_for(OBJECTIVES.get("uld"), given(args))
+    found = sources(args, settings)
     with progress() as report:
         fitted = train_assistant(
-            model_folder(resolve(args.model)),
-            read(args.forget),
-            read(args.retain) if args.retain else [],
+            found.model,
+            found.forget,
+            found.retain,
             args.out,
             settings,
             layers=args.layers,
@@ -176,4 +84,40 @@ def run(args: argparse.Namespace) -> int:
             report=report,
         )
     say(args.out, fitted, as_json=args.json)
+    return 0
+
+
+def _small(args: argparse.Namespace) -> int:
+    from adapters.small import train_small
+    from guard.identity import model_folder
+    from guard.models import resolve
+
+    if args.small is None:
+        raise DataError("--small: give the model that is to be trained, of 15M to 110M parameters")
+    kind = OBJECTIVES.get(args.objective)
+    chosen = given(args)
+    settings = settings_for(kind, {**SETTINGS, **chosen})
+    own, others = grouped(args.option)
+    if others:
+        raise DataError(f"--option {min(others)}: a small model takes options of the objective")
+    objective = kind(checked(kind.Options, own, args.objective))
+    needed(args.retain, args.objective if kind.needs_retain else None, chosen, args.forget)
+    found = sources(args, settings)
+    with progress() as report:
+        fitted = train_small(
+            found.model,
+            model_folder(resolve(args.small)),
+            found.forget,
+            found.retain,
+            args.out,
+            settings,
+            objective,
+            alpha=args.alpha,
+            resume=args.resume,
+            report=report,
+        )
+    say(args.out, fitted, as_json=args.json)
+    if not args.json:
+        policy = f"assistant: {args.out}, alpha: {-args.alpha:g}, filter: 0"
+        print(f"intervene: {{kind: offset, {policy}}}", file=sys.stderr)
     return 0

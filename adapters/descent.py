@@ -42,6 +42,17 @@ class Descent:
             self.trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self._apart: list[list[torch.Tensor]] = []  # forget and retain gradients, for blur
+        self._held: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}  # what moves, and from where
+
+    def hold(self, rows: "Mapping[str, torch.Tensor]") -> None:
+        """Lets only some rows of some parameters move; the others keep the values they have now.
+
+        Args:
+            rows: By the name of a parameter, which of its rows move, bool [rows].
+        """
+        for name, moving in rows.items():
+            parameter = self.trained[name]
+            self._held[name] = moving.to(parameter.device)[:, None], parameter.detach().clone()
 
     def add(self, terms: "Mapping[str, torch.Tensor]", parts: int, factor: float = 1.0) -> None:
         """Adds the gradient of one forward pass to that of the step.
@@ -89,8 +100,9 @@ class Descent:
                 for parameter, gradient in zip(self.trained.values(), held, strict=True)
             ]
             gradients = self._averaged(gradients)
-        for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
-            parameter.grad = gradient
+        for (name, parameter), gradient in zip(self.trained.items(), gradients, strict=True):
+            # Before the norm is taken, in which what does not move has no part.
+            parameter.grad = gradient * self._held[name][0] if name in self._held else gradient
         norm = self._accelerator.clip_grad_norm_(
             list(self.trained.values()), self._settings.clip or math.inf
         )
@@ -100,6 +112,10 @@ class Descent:
             group["lr"] = rate
         self._optimizer.step()
         self._optimizer.zero_grad()
+        with torch.no_grad():
+            for name, (moving, initial) in self._held.items():  # which weight decay moves as well
+                parameter = self.trained[name]
+                parameter.copy_(torch.where(moving, parameter, initial))
 
     def tensors(self) -> "dict[str, torch.Tensor]":
         """The parameters and AdamW's moments, for a checkpoint."""

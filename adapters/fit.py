@@ -17,9 +17,11 @@ from guard.errors import DataError
 if TYPE_CHECKING:
     import torch
 
+    from adapters.attribution import Wagle
     from adapters.batches import Example
     from adapters.checkpoint import Checkpoint
     from adapters.regularizers.base import Regularizer
+    from adapters.step import Passes
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ def fit(
     alternative: "Sequence[Example] | None" = None,
     retain_term: RetainTerm | None = None,
     regularizers: "Sequence[Regularizer]" = (),
+    mask: "Wagle | None" = None,
+    passes: "Passes | None" = None,
     texts: Sequence[Row] = (),
     tokenizer: Any = None,
     checkpoint: "Checkpoint | None" = None,
@@ -88,7 +92,8 @@ def fit(
     The same arguments give the same weights on one kind of machine, whatever was drawn before.
 
     Args:
-        model: A `peft.PeftModel` with one adapter, of any kind, in it; its base is frozen.
+        model: A `peft.PeftModel` with one adapter, of any kind, in it; its base is frozen. Any
+            model where `passes` are given.
         forget: The forget rows as tokens (`adapters.batches.encode_rows`).
         retain: The retain rows; may be empty where nothing needs them.
         settings: How. Rank, alpha, dropout, modules, layers and tokens are the caller's to heed.
@@ -97,6 +102,8 @@ def fit(
             without one are left out.
         retain_term: Instead of what ``settings.retain`` names.
         regularizers: What is added to the loss.
+        mask: Which rows of the weights the adapter may change; all of them without.
+        passes: How the model is passed; as a PEFT model by default.
         texts: The forget rows, for objectives that prepare something from them.
         tokenizer: The model's, for the same.
         checkpoint: Where to take up from and save to; None neither. Of a training that diverges
@@ -126,8 +133,10 @@ def fit(
     rows = {"forget": forget, "retain": retain, "alternative": alternative or ()}
     term = retain_term or retain_of(settings)
     with torch.random.fork_rng():
-        loop = Loop(model, rows, settings, objective, term, regularizers)
+        loop = Loop(model, rows, settings, objective, term, regularizers, passes)
         loop.prepare(texts, tokenizer)
+        if mask is not None:
+            loop.mask(mask)
         try:
             return loop.run(checkpoint, report)
         except Diverged:

@@ -2,16 +2,16 @@
 
 import hashlib
 import math
-import resource
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from adapters.attribution import Wagle
 from adapters.batches import Example, pad
 from adapters.checkpoint import Checkpoint, State
 from adapters.descent import Descent, not_finite
 from adapters.fit import Fitted, Progress, Report, RetainTerm
+from adapters.machine import arithmetic, most_memory
 from adapters.objectives.base import Batch, Objective
 from adapters.regularizers.base import Regularizer
 from adapters.schedule import Schedule
@@ -39,6 +39,7 @@ class Loop:
         objective: The forget term.
         retain: The retain term.
         regularizers: What is added.
+        passes: How the model is passed, where it is no PEFT model by itself.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Loop:
         objective: Objective,
         retain: RetainTerm | None,
         regularizers: Sequence[Regularizer],
+        passes: Passes | None = None,
     ) -> None:
         import torch
         from accelerate import Accelerator
@@ -63,7 +65,7 @@ class Loop:
             raise ModelError("accelerate: FSDP is not supported; train without it")
         self._device = self._accelerator.device
         self._model = model.to(self._device)
-        self._passes = Passes(
+        self._passes = passes or Passes(
             model,
             narrow=arithmetic(settings, self._device.type) == torch.bfloat16,
             checkpointing=settings.checkpointing,
@@ -85,6 +87,17 @@ class Loop:
         """Lets the objective make what it needs beforehand."""
         rows = self._rows["forget"]
         self._objective.prepare(ModelWorkshop(self._passes, rows, self._settings, texts, tokenizer))
+
+    def mask(self, mask: Wagle) -> None:
+        """Holds the rows of the adapter fast that a mask does not pick."""
+
+        def average(scores: "torch.Tensor") -> "torch.Tensor":
+            found: torch.Tensor = self._accelerator.reduce(scores, "mean")
+            return found
+
+        forget, retain = self._rows["forget"], self._rows["retain"]
+        size = self._settings.batch
+        self._descent.hold(mask.rows(self._passes, forget, retain, size, average))
 
     def run(self, checkpoint: Checkpoint | None, report: Report) -> Fitted:
         """Trains to the end."""
@@ -110,7 +123,7 @@ class Loop:
             losses=[_means(sums) for sums in self._epochs],
             tokens=self._all_tokens(),
             seconds=self._seconds + time.monotonic() - began,
-            memory=_memory(self._device),
+            memory=most_memory(self._device),
             stopped=stopped,
         )
 
@@ -221,24 +234,5 @@ class Loop:
         self._objective.load({**data["objective"], **tensors})
 
 
-def arithmetic(settings: Settings, device: str) -> "torch.dtype":
-    """What is computed in on a kind of device: float32 or bfloat16."""
-    import torch
-
-    if settings.dtype != "auto":
-        return torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
-    narrow = device == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if narrow else torch.float32
-
-
 def _means(sums: Mapping[str, float]) -> dict[str, float]:
     return {name: value / sums["steps"] for name, value in sums.items() if name != "steps"}
-
-
-def _memory(device: "torch.device") -> int:
-    if device.type == "cuda":
-        import torch
-
-        return torch.cuda.max_memory_allocated(device)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024

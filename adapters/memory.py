@@ -7,6 +7,7 @@ be forgotten: keep it as the forget set is kept.
 import argparse
 
 from adapters import train
+from adapters.arguments import add_sources
 
 HELP = "train an adapter that remembers the forget set, to be subtracted"
 DESCRIPTION = """\
@@ -22,8 +23,9 @@ same as `train --objective negate`.
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Adds what this command takes."""
-    train.add_sources(parser)
+    add_sources(parser)
     parser.set_defaults(objective="negate", option=[], after=[], regularizer=[], continued=None)
+    parser.set_defaults(prune=None, mask=None)
 
 
 def run(args: argparse.Namespace) -> int:

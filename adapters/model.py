@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.settings import Settings
 from guard.errors import ModelError
-from guard.lora import CONFIG
+from guard.lora import CONFIG, WEIGHTS
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ def load(folder: Path, settings: Settings) -> Base:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
-    from adapters.loop import arithmetic
+    from adapters.machine import arithmetic
 
     disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -123,6 +123,44 @@ def continue_lora(base: Base, adapter: Path) -> Any:
         if parameter.requires_grad:  # training in a narrow type loses what small steps add
             parameter.data = parameter.data.float()
     return model
+
+
+def stack_lora(base: Base, settings: Settings, beneath: Path) -> Any:
+    """Puts a new LoRA into some layers of a model, and one that stays as it is into others.
+
+    Args:
+        base: The model.
+        settings: Shape, seed, and the layers of the new one.
+        beneath: A PEFT folder, of the same shape, that names its layers.
+
+    Returns:
+        A `peft.PeftModel` of one LoRA, of which only the new layers require a gradient.
+
+    Raises:
+        ModelError: The two have layers in common, or another shape.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    held = load_file(beneath / WEIGHTS)
+    fields = json.loads((beneath / CONFIG).read_text("utf-8"))
+    own, earlier = settings.layers or (), fields.get("layers_to_transform") or ()
+    if not own or not earlier or set(own) & set(earlier):
+        raise ModelError(f"layers: must be others than those of {beneath}, and both be named")
+    tuned = add_lora(base, settings, sorted({*own, *earlier}))
+    left = dict(held)
+    with torch.no_grad():
+        for name, parameter in tuned.named_parameters():
+            saved = left.pop(name.replace(f".{tuned.active_adapter}.", "."), None)
+            if saved is None:
+                continue
+            if saved.shape != parameter.shape:
+                raise ModelError(f"{beneath}: rank: is another; give an adapter of the same shape")
+            parameter.copy_(saved)
+            parameter.requires_grad_(False)
+    if left:
+        raise ModelError(f"{beneath}: modules: are others; give an adapter of the same shape")
+    return tuned
 
 
 def save_adapter(model: Any, folder: Path, dtype: "torch.dtype") -> None:

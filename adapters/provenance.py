@@ -80,6 +80,7 @@ def card(fields: Mapping[str, Any]) -> str:
     losses = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
     settings = fields["settings"]
     retain = fields["retain"]["rows"] if fields.get("retain") else 0
+    forget = (fields.get("pruned") or fields["forget"])["rows"]
     return f"""\
 ---
 library_name: peft
@@ -87,7 +88,7 @@ tags: [lora, unlearning]
 ---
 # An unlearning adapter
 
-Trained with the objective `{fields["objective"]}` on {fields["forget"]["rows"]} forget rows and \
+Trained with the objective `{fields["objective"]}` on {forget} forget rows and \
 {retain} retain rows: LoRA of rank {settings["rank"]}, {fields["steps"]} steps, mean losses of the \
 last epoch: {losses or "none"}.
 

@@ -14,8 +14,10 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from adapters import provenance
+from adapters.arguments import add_sources, given, sources
 from adapters.batches import encode_rows
-from adapters.settings import Settings
+from adapters.settings import Settings, settings_for
+from adapters.telling import progress, say
 from guard.data import Row
 from guard.errors import ModelError
 
@@ -145,27 +147,21 @@ never learned the forget rows. A policy names the file:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Adds what this command takes."""
-    from adapters.train import add_sources
-
-    add_sources(parser)
+    add_sources(parser, out="the safetensors file to make")
     parser.add_argument("--prompt", type=int, default=TOKENS, metavar="N", help="its rows")
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains and prints; returns the exit status."""
-    from adapters.data import read
     from adapters.objectives import OBJECTIVES
-    from adapters.settings import settings_for
-    from adapters.train import given, progress, say
-    from guard.identity import model_folder
-    from guard.models import resolve
 
     settings = settings_for(OBJECTIVES.get("spul"), given(args))
+    found = sources(args, settings)
     with progress() as report:
         fitted = train_soft_prompt(
-            model_folder(resolve(args.model)),
-            read(args.forget),
-            read(args.retain) if args.retain else [],
+            found.model,
+            found.forget,
+            found.retain,
             args.out,
             settings,
             tokens=args.prompt,

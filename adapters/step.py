@@ -1,16 +1,12 @@
-"""What a model says where answers stand: the forward passes of a training step.
+"""What a model says where answers stand: the forward passes of a training step."""
 
-A vocabulary is many times as wide as hidden states, and most tokens are prompt and padding. So the
-states of the positions that count are picked out between decoder and head, and the model's own code
-puts the head on those alone: soft caps, scales and whatever else it does to logits stay its own.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from adapters.batches import IGNORED
 from adapters.objectives.base import Answers, Batch
+from adapters.picking import hooked, picked_logits
 
 if TYPE_CHECKING:
     import torch
@@ -109,24 +105,23 @@ class Passes:
     def _pass(
         self, batch: Batch, wanted: Mapping[int, None], found: dict[int, "torch.Tensor"] | None
     ) -> Answers:
-        import torch
-
         length = batch.input_ids.shape[1]
         where = (batch.labels[:, 1:] != IGNORED).nonzero()  # the token before each that counts
         with ExitStack() as hooks:
-            hooks.enter_context(_hooked(self._decoder, lambda out: _picked(out, where, length)))
             for number in wanted:
                 assert found is not None
                 hooks.enter_context(
-                    _hooked(self.layers[number], _keep(found, number, length), change=False)
+                    hooked(self.layers[number], _keep(found, number, length), change=False)
                 )
-            kind = batch.input_ids.device.type
-            with torch.autocast(kind, torch.bfloat16) if self._narrow else nullcontext():
-                logits = self.model(
-                    input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-                ).logits
+            logits = picked_logits(
+                self.model,
+                self._decoder,
+                (batch.input_ids, batch.attention_mask),
+                where,
+                narrow=self._narrow,
+            )
         labels = batch.labels[:, 1:][where[:, 0], where[:, 1]]
-        return Answers(logits[0].float(), labels, where[:, 0])
+        return Answers(logits, labels, where[:, 0])
 
 
 class ModelStep:
@@ -195,36 +190,12 @@ class ModelStep:
         return self._now[id(batch)]
 
 
-def _picked(output: Any, where: "torch.Tensor", length: int) -> Any:
-    """A decoder's output with the states of some positions in place of all: [1, m, d]."""
-    states = output[0]
-    # Soft prompts stand in front of the tokens.
-    some = states[where[:, 0], where[:, 1] + states.shape[1] - length][None]
-    if isinstance(output, tuple):
-        return (some, *output[1:])
-    output.last_hidden_state = some
-    return output
-
-
 def _keep(found: dict[int, "torch.Tensor"], number: int, length: int) -> Any:
     def keep(output: Any) -> None:
         states = output[0] if isinstance(output, tuple) else output
         found[number] = states[:, states.shape[1] - length :]
 
     return keep
-
-
-@contextmanager
-def _hooked(module: Any, function: Any, change: bool = True) -> Iterator[None]:
-    def hook(module: Any, args: Any, output: Any) -> Any:
-        changed = function(output)
-        return changed if change else None
-
-    handle = module.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _layers(decoder: Any, config: Any) -> list[Any]:

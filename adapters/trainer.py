@@ -8,12 +8,14 @@ from typing import Any
 
 from adapters import folder as folders
 from adapters import provenance
+from adapters.attribution import Wagle
 from adapters.batches import Example, encode_rows
 from adapters.checkpoint import Checkpoint
 from adapters.data.alternatives import ALTERNATIVES
 from adapters.data.augment import with_alternatives
+from adapters.data.prune import Hidden, pruned
 from adapters.fit import Fitted, Report, fit
-from adapters.model import Base, add_lora, continue_lora, load, save_adapter
+from adapters.model import Base, add_lora, continue_lora, load, save_adapter, stack_lora
 from adapters.objectives.base import Objective
 from adapters.regularizers.base import Regularizer
 from adapters.settings import Settings
@@ -32,10 +34,12 @@ class Trained:
     Attributes:
         folder: Its PEFT folder.
         fitted: What came of the training.
+        left_out: How many forget rows were pruned.
     """
 
     folder: Path
     fitted: Fitted
+    left_out: int = 0
 
 
 def train(
@@ -47,7 +51,10 @@ def train(
     objective: Objective,
     *,
     regularizers: Sequence[Regularizer] = (),
+    prune: float | None = None,
+    mask: Wagle | None = None,
     continued: Path | None = None,
+    beneath: Path | None = None,
     resume: bool = False,
     report: Report = lambda progress: None,
 ) -> Trained:
@@ -62,7 +69,13 @@ def train(
         settings: How.
         objective: The forget term, fresh.
         regularizers: What is added to the loss; their earlier adapters must fit the model.
+        prune: Share of the forget rows that is left out, those that lie apart from the rest
+            (UPCORE, `adapters.data.prune`).
+        mask: Which rows of the weights the adapter may change; all of them without.
         continued: A PEFT folder to go on from; rank, alpha and modules are that adapter's.
+        beneath: A PEFT folder of the same rank, alpha and modules on other layers, which is at work
+            while this is trained on ``settings.layers``. It stays as it is, bit for bit, and is
+            part of what is written.
         resume: Whether to take up a training of the same that was broken off.
         report: Is told each step.
 
@@ -83,19 +96,26 @@ def train(
     for regularizer in regularizers:
         for path in regularizer.earlier:
             fitting(path, base, vocabulary)
-    if continued is None:
-        layers = settings.layers if settings.layers is not None else objective.layers(base.depth)
-        tuned = add_lora(base, settings, layers)
-    else:
+    learnt = list(forget)
+    if prune is not None:
+        represent = Hidden(base.model.to(accelerator.device), base.tokenizer, most=settings.tokens)
+        learnt = pruned(forget, represent, prune, settings.seed)
+    if continued is not None:
         lora = fitting(continued, base, vocabulary)
         shape = {"rank": lora.r, "alpha": lora.alpha, "modules": lora.modules}
         settings = settings.model_copy(update=shape)
         tuned = continue_lora(base, continued)
+    elif beneath is not None:
+        fitting(beneath, base, vocabulary)
+        tuned = stack_lora(base, settings, beneath)
+    else:
+        layers = settings.layers if settings.layers is not None else objective.layers(base.depth)
+        tuned = add_lora(base, settings, layers)
     other: Sequence[Row] | None = None
     if objective.alternative is not None:
-        asked = forget
+        asked: Sequence[Row] = learnt
         if objective.alternative == "written":  # what nobody wrote is made by rules
-            asked = with_alternatives(forget, settings.seed, retain)
+            asked = with_alternatives(learnt, settings.seed, retain)
         other = ALTERNATIVES[objective.alternative](asked, random.Random(settings.seed))
     made_of: dict[str, Any] = {
         "objective": objective.kind,
@@ -103,11 +123,14 @@ def train(
         "settings": settings.model_dump(mode="json"),
         "regularizers": [regularizer.made_of() for regularizer in regularizers],
         "forget": provenance.rows(forget),
+        "pruned": None if prune is None else _pruned(prune, forget, learnt),
+        "mask": None if mask is None else mask.made_of(),
         "retain": provenance.rows(retain),
         "alternative": None if other is None else provenance.rows(other),
         "model": identify(model),
         "tokenizer": vocabulary,
         "continued": None if continued is None else provenance.file_hash(continued / WEIGHTS),
+        "beneath": None if beneath is None else provenance.file_hash(beneath / WEIGHTS),
         "processes": accelerator.num_processes,
     }
     checkpoint = Checkpoint(out, made_of, resume)
@@ -117,13 +140,14 @@ def train(
 
     fitted = fit(
         tuned,
-        encoded(forget),
+        encoded(learnt),
         encoded(retain),
         settings,
         objective,
         alternative=None if other is None else encoded(other),
         regularizers=regularizers,
-        texts=forget,
+        mask=mask,
+        texts=learnt,
         tokenizer=base.tokenizer,
         checkpoint=checkpoint,
         report=report,
@@ -137,7 +161,13 @@ def train(
         folders.write(out, fill)
         checkpoint.remove()
     accelerator.wait_for_everyone()
-    return Trained(out, fitted)
+    return Trained(out, fitted, len(forget) - len(learnt))
+
+
+def _pruned(share: float, forget: Sequence[Row], learnt: Sequence[Row]) -> dict[str, Any]:
+    """What provenance says of a pruning: counts, and the hash of what was trained on."""
+    left_out = len(forget) - len(learnt)
+    return {"kind": "upcore", "share": share, "left_out": left_out, **provenance.rows(learnt)}
 
 
 def fitting(adapter: Path, base: Base, vocabulary: str) -> Lora:

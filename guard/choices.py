@@ -1,7 +1,8 @@
 """Choices of a policy: a kind of an extension point, with that kind's own options beside it."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -49,6 +50,11 @@ class Choice(BaseModel):
     def options(self) -> dict[str, Any]:
         """The fields beside ``kind``."""
         return dict(self.model_extra or {})
+
+    def there(self, folder: Path) -> Self:
+        """The same choice, the paths in its options from a folder on."""
+        paths = {name: folder / o for name, o in self.options.items() if isinstance(o, Path)}
+        return self.model_copy(update=paths)
 
 
 class DetectChoice(Choice):

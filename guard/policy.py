@@ -168,6 +168,7 @@ def load_policy(path: Path) -> Policy:
             update={
                 "forget": target.forget and folder / target.forget,
                 "retain": target.retain and folder / target.retain,
+                "detect": target.detect and target.detect.there(folder),
                 "intervene": target.intervene and _placed(target.intervene, folder),
             }
         )
@@ -180,13 +181,7 @@ def load_policy(path: Path) -> Policy:
 def _placed(intervene: Intervene, folder: Path) -> Intervene:
     """The same interventions, the paths in their options from a folder on."""
     bands = {
-        band: choices
-        and tuple(
-            choice.model_copy(
-                update={n: folder / o for n, o in choice.options.items() if isinstance(o, Path)}
-            )
-            for choice in choices
-        )
+        band: choices and tuple(choice.there(folder) for choice in choices)
         for band, choices in intervene
     }
     return intervene.model_copy(update=bands)

@@ -162,6 +162,7 @@ class Objective(ABC):
         Options: What ``--option name=value`` may set.
         alternative: Which other answers it trains on, if any.
         needs_retain: Whether there must be retain rows for it to mean anything.
+        inside: Whether it asks for more than what a model says: hidden states, a second adapter.
         settings: Defaults of `adapters.settings.Settings` that differ for it, measured or its
             source's; the comment beside says which.
     """
@@ -170,6 +171,7 @@ class Objective(ABC):
     Options: ClassVar[type[Strict]] = Strict
     alternative: ClassVar[Alternative | None] = None
     needs_retain: ClassVar[bool] = False
+    inside: ClassVar[bool] = False
     settings: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, options: Any) -> None:

@@ -45,6 +45,7 @@ class Lunar(Objective):
     """‖h − (h_before + c·r)‖² / d after the adapted layer; rows weigh alike."""
 
     kind: ClassVar[str] = "lunar"
+    inside: ClassVar[bool] = True
     Options: ClassVar[type[Strict]] = LunarOptions
     needs_retain: ClassVar[bool] = True
     settings: ClassVar[dict[str, Any]] = {

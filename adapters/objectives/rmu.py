@@ -40,6 +40,7 @@ class Rmu(Objective):
     """
 
     kind: ClassVar[str] = "rmu"
+    inside: ClassVar[bool] = True
     Options: ClassVar[type[Strict]] = RmuOptions
     needs_retain: ClassVar[bool] = True
     settings: ClassVar[dict[str, Any]] = {"modules": ("down_proj",), "retain": "states"}

@@ -37,6 +37,7 @@ class Whp(Objective):
     """Cross entropy to v_base − α · ReLU(v_reinforced − v_base), the mean over answer tokens."""
 
     kind: ClassVar[str] = "whp"
+    inside: ClassVar[bool] = True
     Options: ClassVar[type[Strict]] = WhpOptions
     settings: ClassVar[dict[str, Any]] = {"learning_rate": 2e-4, "retain": "none"}
 

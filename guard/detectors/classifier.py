@@ -8,7 +8,7 @@ fitted to its own rows alone: another target never moves them, and is added with
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +27,8 @@ from guard.detectors.base import (
     Windowed,
 )
 from guard.detectors.heads import Heads, clusters, fit_heads, highest, log_odds
-from guard.layers import LayerEncoder
+from guard.detectors.tuned import read_tuned, tuned
+from guard.options import File
 from guard.view import View, Window
 
 FOLDS = 5
@@ -41,6 +42,8 @@ class ClassifierOptions(DetectOptions):
 
     Attributes:
         tune: Whether the encoder is trained for the targets (minutes) or taken as it is (seconds).
+        encoder: Instead, a folder in which `python -m adapters detector classifier` has left one
+            that is trained; all targets share the first that is named.
         epochs: Passes of that training over the forget sets.
         rank: Rank of the LoRA that it trains.
         C: Inverse strength of the heads' regularisation (as scikit-learn calls it).
@@ -48,6 +51,7 @@ class ClassifierOptions(DetectOptions):
     """
 
     tune: bool = False
+    encoder: File | None = None
     epochs: int = Field(default=2, ge=1, le=100)
     rank: int = Field(default=8, ge=1, le=64)
     C: float = Field(default=10.0, gt=0, allow_inf_nan=False)
@@ -69,7 +73,7 @@ class Classifier(Windowed):
         self, targets: Mapping[str, Placed], encode: Encode, shared: Parts | None = None
     ) -> None:
         super().__init__(targets, encode, shared)
-        self._embed = _embed(encode, shared)
+        self._embed = tuned(encode, shared)
         arrays = [placed.parts.arrays for placed in self.targets.values()]
         # Doubles, and rounded once multiplied: the order in which a matrix product sums depends on
         # its shape, and another target must not show in a target's scores.
@@ -80,6 +84,8 @@ class Classifier(Windowed):
     @classmethod
     def share(cls, examples: Mapping[str, Examples], options: Any, encode: Encode) -> Parts | None:
         """Tunes the encoder, if asked to, on four fifths of the rows of all targets."""
+        if options.encoder is not None:
+            return Parts(arrays=read_tuned(options.encoder, cls.kind, encode.folder))
         if not options.tune:
             return None
         from adapters.classifier import train_classifier
@@ -197,7 +203,7 @@ class _Side:
                 texts.append((number, text, text in asked, text in learnt))
         owner, said, self.asked, self.learnt = (np.array(c) for c in zip(*texts, strict=True))
         self.owner = owner
-        self.vectors = _embed(encode, shared)(said.tolist())
+        self.vectors = tuned(encode, shared)(said.tolist())
         groups = _alike(encode([row.prompt for row in rows]))
         self.fold = groups[owner] % FOLDS
         self.scores = np.full(len(rows), np.nan)
@@ -224,20 +230,6 @@ def _trained(row: Row) -> bool:
     """Whether a tuned encoder is trained on a row; the row alone decides."""
     prompt = " ".join(row.prompt.casefold().split())
     return hashlib.blake2b(prompt.encode("utf-8", "replace")).digest()[0] % KEPT_OUT != 0
-
-
-def _embed(encode: Encode, shared: Parts | None) -> Callable[[Sequence[str]], Vectors]:
-    """The encoder, or its tuned form where there is one."""
-    if shared is None:
-        return encode
-    layers = LayerEncoder(encode.folder, shared.arrays)
-
-    def tuned(texts: Sequence[str]) -> Vectors:
-        states = layers.states(texts)[:, -1]
-        lengths = np.linalg.norm(states, axis=1, keepdims=True)
-        return np.asarray(states / np.maximum(lengths, 1e-12), dtype=np.float32)
-
-    return tuned
 
 
 def _alike(vectors: Vectors) -> npt.NDArray[np.intp]:

@@ -37,8 +37,10 @@ from guard.detectors.base import (
 )
 from guard.detectors.mahalanobis import LayerDistribution
 from guard.detectors.mixture import SoftWeight
+from guard.detectors.tuned import read_tuned
 from guard.errors import DataError
-from guard.layers import LayerEncoder
+from guard.layers import LayerEncoder, Lora
+from guard.options import File
 from guard.view import Window
 
 FOLDS = 5
@@ -51,6 +53,8 @@ class Options(DetectOptions):
     """Options of `ood`.
 
     Attributes:
+        encoder: A folder in which `python -m adapters detector ood` has left an encoder that is
+            adapted to this target; `train` is not heeded then.
         train: Whether the encoder is adapted; without, fitting is one pass over the rows, and at
             run time all targets share one pass over a text that with it each makes by itself.
         epochs: Passes over the forget rows in training.
@@ -65,6 +69,7 @@ class Options(DetectOptions):
         seed: Of training and of the folds.
     """
 
+    encoder: File | None = None
     train: bool = True
     epochs: int = Field(default=5, ge=1, le=100)
     rank: int = Field(default=8, ge=1, le=256)
@@ -112,7 +117,11 @@ class Ood(Windowed):
                 f"forget: {len(rows)} rows have no distribution; give {LEAST} or more, "
                 "or detect this target by 'similarity'"
             )
-        lora = _train(rows, options, encode.folder) if options.train else {}
+        lora: Lora = {}
+        if options.encoder is not None:
+            lora = read_tuned(options.encoder, cls.kind, encode.folder)
+        elif options.train:
+            lora = adapt(rows, options, encode.folder)
         encoder = LayerEncoder(encode.folder, lora)
 
         def states(texts: Sequence[str]) -> Vectors:
@@ -179,7 +188,8 @@ def soft_weight(parts: Parts) -> SoftWeight:
     return SoftWeight.from_dict(parts.data["mixture"])
 
 
-def _train(rows: Sequence[Row], options: Any, folder: str) -> dict[str, npt.NDArray[np.float32]]:
+def adapt(rows: Sequence[Row], options: Any, folder: str) -> dict[str, npt.NDArray[np.float32]]:
+    """Adapts an encoder's folder to forget rows; returns what `guard.layers.LayerEncoder` takes."""
     from adapters.contrastive import train_contrastive
 
     return train_contrastive(

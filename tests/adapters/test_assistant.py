@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from adapters import assistant as command
-from adapters.assistant import ABOUT, cut, train_assistant
+from adapters.assistants import ABOUT
 from adapters.batches import encode_rows
 from adapters.loading import load
 from adapters.scores import mean_logs
 from adapters.settings import Settings
+from adapters.uld import cut, train_assistant
 from guard.errors import DataError, ModelError
 from guard.steering.assistant import Assistant
 from tests.adapters.tiny import FORGET, RETAIN, make_model

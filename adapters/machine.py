@@ -1,0 +1,30 @@
+"""What a training computes in, and what it holds, on the machine that it runs on."""
+
+import resource
+import sys
+from typing import TYPE_CHECKING
+
+from adapters.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+
+def arithmetic(settings: Settings, device: str) -> "torch.dtype":
+    """What is computed in on a kind of device: float32 or bfloat16."""
+    import torch
+
+    if settings.dtype != "auto":
+        return torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
+    narrow = device == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if narrow else torch.float32
+
+
+def most_memory(device: "torch.device") -> int:
+    """The most memory that was held, in bytes: the GPU's, or the whole process's."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
