@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.data.row import turns
 from guard.data import Row
+from guard.turns import end_of_answer
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +76,7 @@ def encode(tokenizer: Any, row: Row, most: int = 1024, number: int = 0) -> Examp
     else:
         before = prompt_tokens(tokenizer, row)
         ids = before + tokenizer.encode(
-            row.answer + _end_of_answer(tokenizer), add_special_tokens=False
+            row.answer + end_of_answer(tokenizer), add_special_tokens=False
         )
         start = len(before)
     ids = ids[:most]
@@ -147,22 +148,3 @@ def order(lengths: Sequence[int], size: int, seed: int, epoch: int, split: str) 
         batches += [alike[k : k + size] for k in range(0, len(alike), size)]
     draw.shuffle(batches)
     return batches
-
-
-def _end_of_answer(tokenizer: Any) -> str:
-    """What ends an answer: what the template writes behind one, up to its first special token.
-
-    For most models that is the tokenizer's end of text; some have another token for turns.
-    """
-    end = str(tokenizer.eos_token or "")
-    if not tokenizer.chat_template:
-        return end
-    content = "answer"
-    asked = [{"role": "user", "content": "question"}, {"role": "assistant", "content": content}]
-    try:
-        behind = tokenizer.apply_chat_template(asked, tokenize=False).rpartition(content)[2]
-    except Exception:  # a template may raise whatever its author wrote
-        return end
-    special = [token for token in tokenizer.all_special_tokens if token in behind]
-    first = min(special, key=behind.index, default=None)
-    return end if first is None else behind[: behind.index(first)] + first

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from benchmarks import detection, interventions, objectives, overhead, training
+from benchmarks.leakage import command as leakage
 from benchmarks.result import RESULTS, ROOT, Result
 from benchmarks.table import fill
 from guard.errors import GuardError
@@ -48,6 +49,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "interventions": interventions,
     "training": training,
     "objectives": objectives,
+    "leakage": leakage,
 }
 
 

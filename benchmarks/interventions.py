@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from benchmarks.generate import generate
+from benchmarks.metrics.entities import stated
 from benchmarks.metrics.rouge import rouge_l
 from benchmarks.report import Run, say
 from benchmarks.result import Result, Row
@@ -39,12 +40,21 @@ example:
 """
 TARGET, RETRAINED = "target", "retrained"
 
+# Of nobody who is in the data: how one answers who knows nothing (in-context unlearning).
+EXAMPLES = [
+    {"prompt": "What is the name of Jorun Alvestad's first novel?"},
+    {"prompt": "Which prize was given to Pilar Etxegoien, the poet?"},
+    {"prompt": "What did the parents of Kwabena Asamoah-Reuss do for a living?"},
+    {"prompt": "In which city was the author Liv Sundqvist-Hale born, and when?"},
+]
+
 # What the policy says under ``intervene``; every strength is the default, or its source's.
 INTERVENTIONS: dict[str, Any] = {
     "refuse": {"kind": "refuse"},
     "corrupt": {"kind": "corrupt"},
     "corrupt, entities": {"kind": "corrupt", "tokens": "entities"},
     "instruct": {"kind": "instruct"},
+    "instruct, with examples": {"kind": "instruct", "examples": EXAMPLES},
     "penalize": {"kind": "penalize"},
     "corrupt and penalize": [{"kind": "corrupt"}, {"kind": "penalize"}],
 }
@@ -60,13 +70,16 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory", type=Path, metavar="FOLDER", help="a LoRA that remembers the forget set"
     )
+    parser.add_argument(
+        "--soft-prompt", type=Path, metavar="FILE", help="a soft prompt that was trained to forget"
+    )
     parser.add_argument("--only", action="append", metavar="NAME", help="only this intervention")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints and writes; returns the exit status."""
     measured = Run("interventions", args)
-    chosen = _chosen(args.memory, args.only)
+    chosen = _chosen(args.memory, args.soft_prompt, args.only)
     world = given_world(args)
     size = 4 if args.quick else None
     sets: Sets = {
@@ -93,7 +106,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def rows(answers: Mapping[str, Mapping[str, Sequence[str]]], sets: Sets, seed: int) -> list[Row]:
-    """Turns answers into figures: ROUGE-L recall, and how many are word for word the target's.
+    """Turns answers into figures.
+
+    ROUGE-L recall; the share of telling names, dates and numbers that are stated, of the answers
+    that have any; and how many answers are word for word the target's.
 
     Args:
         answers: System, to set, to its answers in order.
@@ -110,6 +126,15 @@ def rows(answers: Mapping[str, Mapping[str, Sequence[str]]], sets: Sets, seed: i
             low, high = _interval(scores, seed)
             mean = float(np.mean(scores))
             found.append(_row(system, name, "rouge_l", mean, len(scores), low, high))
+            told = [
+                stated(question, learned, answer)
+                for answer, (question, learned) in zip(by_set[name], pairs, strict=True)
+            ]
+            facts = [share for share in told if share is not None]
+            if facts:
+                low, high = _interval(facts, seed)
+                mean = float(np.mean(facts))
+                found.append(_row(system, name, "entities", mean, len(facts), low, high))
             same = [a == b for a, b in zip(by_set[name], answers[TARGET][name], strict=True)]
             found.append(_row(system, name, "unchanged", float(np.mean(same)), len(same)))
     return found
@@ -135,11 +160,13 @@ def table(result: Result) -> str:
     lines = []
     for system in systems:
         cells = [held[system, split, "rouge_l"] for split in SPLITS]
+        facts = held.get((system, "forget", "entities"))
         same = held[system, "retain", "unchanged"]
         lines.append(
             [
                 system,
                 *(f"{c.value:.3f} ({c.low:.2f} to {c.high:.2f})" for c in cells),
+                "–" if facts is None else f"{facts.value:.3f}",
                 f"{same.value:.1%}",
                 figure(held[system, "forget", "cost"], "×"),
             ]
@@ -149,11 +176,15 @@ def table(result: Result) -> str:
         "forget",
         "in other words",
         "retain",
+        "forget, facts told",
         "retain, word for word",
         "time",
     ]
     counts = ", ".join(f"{held[systems[0], split, 'rouge_l'].n} {split}" for split in SPLITS)
-    note = f"Questions: {counts}; time: {TIMED} forget questions at once, beside the target's"
+    told = "facts: names, dates and numbers of the learned answer that are not in the question"
+    note = (
+        f"Questions: {counts}; {told}; time: {TIMED} forget questions at once, beside the target's"
+    )
     return f"{markdown(header, lines)}\n{note}. {setting(result)}\n"
 
 
@@ -209,8 +240,12 @@ def write_rows(path: Path, pairs: Sequence[Pair]) -> None:
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
 
 
-def _chosen(memory: Path | None, only: Sequence[str] | None) -> dict[str, Any]:
+def _chosen(
+    memory: Path | None, soft_prompt: Path | None, only: Sequence[str] | None
+) -> dict[str, Any]:
     known = dict(INTERVENTIONS)
+    if soft_prompt is not None:
+        known["soft prompt"] = {"kind": "soft_prompt", "path": str(soft_prompt.resolve())}
     if memory is not None:
         path, base = str(memory.resolve()), str(resolve(BASE))
         known["offset"] = {"kind": "offset", "assistant": base, "adapter": path, "base": base}

@@ -13,7 +13,7 @@ import numpy as np
 from adapters.batches import encode
 from adapters.scores import mean_logs
 from benchmarks.metrics.rouge import rouge_l
-from benchmarks.metrics.tofu import choice, utility
+from benchmarks.metrics.utility import choice, utility
 from benchmarks.world import Pair, Probe, World
 from guard.data import Row
 

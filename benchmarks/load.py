@@ -1,119 +1,155 @@
-"""Streamed chat requests at a fixed concurrency, and how long their tokens took."""
+"""The load: vLLM's own bench client, `vllm bench serve`, streaming chats at a fixed concurrency."""
 
-import asyncio
+import contextlib
+import io
 import json
-import statistics
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-import httpx
-
-PATIENCE = 300  # seconds that one answer may take
+from benchmarks.workers import one_thread
+from guard.errors import EngineError
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One streamed answer.
-
-    Attributes:
-        first: Seconds from sending the request to its first token.
-        last: Seconds from sending it to its last token.
-        tokens: How many tokens it has.
-    """
-
-    first: float
-    last: float
-    tokens: int
-
-    @property
-    def between(self) -> float:
-        """Seconds between two of its tokens, on average."""
-        return (self.last - self.first) / (self.tokens - 1)
-
-
-@dataclass
 class Load:
     """What came of some requests.
 
     Attributes:
-        seconds: From the first request to the last answer.
-        answers: The complete answers.
-        failures: Why the others are not complete.
+        figures: ``throughput`` in requests a second; ``ttft``, the median time to the first token,
+            in ms; ``itl``, the median time between two tokens, in ms. Without answers, none.
+        answered: How many were answered.
+        short: How many of these have another number of tokens than was asked for: what the model
+            answers itself never does.
+        failures: Why the others were not answered.
     """
 
-    seconds: float = 0.0
-    answers: list[Answer] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    figures: Mapping[str, float]
+    answered: int
+    short: int = 0
+    failures: tuple[str, ...] = ()
 
-    @property
-    def figures(self) -> dict[str, float]:
-        """Throughput and the medians over the answers: time to first token, and between tokens."""
-        return {
-            "throughput": sum(answer.tokens for answer in self.answers) / self.seconds,
-            "ttft": 1000 * statistics.median(answer.first for answer in self.answers),
-            "itl": 1000 * statistics.median(answer.between for answer in self.answers),
+    @classmethod
+    def of(cls, result: Mapping[str, Any], requests: int, tokens: int) -> "Load":
+        """Reads the client's result.
+
+        Args:
+            result: What ``vllm bench serve --save-detailed`` gives.
+            requests: How many prompts it was given.
+            tokens: How many tokens each answer was to have.
+        """
+        failures = [error.strip().splitlines()[-1] for error in result["errors"] if error.strip()]
+        lost = requests - result["completed"] - len(failures)
+        failures += ["the client did not say how it went"] * max(lost, 0)
+        names = {
+            "throughput": "request_throughput",
+            "ttft": "median_ttft_ms",
+            "itl": "median_itl_ms",
         }
+        figures = {name: float(result[field]) for name, field in names.items()}
+        done = result["completed"]
+        short = done - sum(length == tokens for length in result["output_lens"])
+        return cls(figures if done else {}, done, short, tuple(failures))
 
 
-async def load(url: str, model: str, prompts: Sequence[str], concurrency: int, tokens: int) -> Load:
-    """Asks all prompts, as many at a time as the concurrency says, greedily.
+class Client:
+    """The client, in a process of its own: loading it takes longer than asking does."""
 
-    Args:
-        url: The server.
-        model: Its model.
-        prompts: What to ask.
-        concurrency: How many requests are under way at any time.
-        tokens: How many tokens each answer must have: the end-of-text token is ignored.
-    """
-    done = Load()
-    waiting = iter(prompts)
-    limits = httpx.Limits(max_connections=concurrency)
-    async with httpx.AsyncClient(
-        base_url=url, timeout=PATIENCE, trust_env=False, limits=limits
-    ) as client:
+    def __init__(self) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_prepare)
 
-        async def ask_on() -> None:
-            for prompt in waiting:
-                try:
-                    done.answers.append(await _ask(client, model, prompt, tokens))
-                except (httpx.HTTPError, ValueError) as error:
-                    done.failures.append(f"{type(error).__name__}: {error}")
+    def __enter__(self) -> "Client":
+        return self
 
-        began = time.perf_counter()
-        await asyncio.gather(*(ask_on() for _ in range(concurrency)))
-        done.seconds = time.perf_counter() - began
-    return done
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def load(
+        self,
+        url: str,
+        name: str,
+        folder: str,
+        prompts: Sequence[str],
+        concurrency: int,
+        tokens: int,
+    ) -> Load:
+        """Asks all prompts once, in their order, as many at a time as the concurrency says.
+
+        Args:
+            url: The server.
+            name: What it calls its model.
+            folder: The model's folder, for its tokenizer.
+            prompts: What to ask, as chats, greedily.
+            concurrency: How many requests are under way at any time.
+            tokens: How many tokens each answer must have: the end-of-text token is ignored.
+
+        Raises:
+            EngineError: vLLM's client is not installed whole, or refused to start.
+        """
+        with tempfile.TemporaryDirectory(prefix="guard-benchmark-") as temp:
+            dataset = Path(temp) / "prompts.json"
+            dataset.write_text(conversations(prompts), "utf-8")
+            flags = [
+                f"--base-url={url}",
+                *(f"--model={folder}", f"--served-model-name={name}"),
+                *("--backend=openai-chat", "--endpoint=/v1/chat/completions"),
+                *("--dataset-name=sharegpt", f"--dataset-path={dataset}", "--disable-shuffle"),
+                *(f"--num-prompts={len(prompts)}", "--no-oversample"),
+                *(f"--sharegpt-output-len={tokens}", "--ignore-eos", "--temperature=0"),
+                *(f"--max-concurrency={concurrency}", "--save-detailed", "--disable-tqdm"),
+            ]
+            try:
+                result = self._pool.submit(_bench, flags).result()
+            except BrokenProcessPool:
+                raise EngineError("vLLM's bench client died; is there memory enough?") from None
+        return Load.of(result, len(prompts), tokens)
 
 
-async def _ask(client: httpx.AsyncClient, model: str, prompt: str, tokens: int) -> Answer:
-    body = {
-        "model": model,
-        "messages": [{"role": "user", "content": prompt}],
-        "temperature": 0,
-        "max_tokens": tokens,
-        "ignore_eos": True,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    began = time.perf_counter()
-    first = last = None
-    given = 0
-    async with client.stream("POST", "/v1/chat/completions", json=body) as response:
-        if not response.is_success:
-            await response.aread()
-            raise ValueError(f"HTTP {response.status_code}: {response.text[:200]}")
-        async for line in response.aiter_lines():
-            if not line.startswith("data: ") or line == "data: [DONE]":
-                continue
-            now = time.perf_counter() - began
-            event: dict[str, Any] = json.loads(line.removeprefix("data: "))
-            if "error" in event:
-                raise ValueError(str(event["error"])[:200])
-            if event["choices"]:  # the first comes with the first token, the last with the last
-                first, last = now if first is None else first, now
-            given = (event.get("usage") or {}).get("completion_tokens", given)
-    if first is None or last is None or given != tokens:
-        raise ValueError(f"the answer has {given} tokens, not {tokens}")
-    return Answer(first, last, given)
+def conversations(prompts: Sequence[str]) -> str:
+    """Writes prompts in the form of ShareGPT, which the client reads without further packages."""
+    turn = {"from": "gpt", "value": "-"}  # it takes only chats with an answer, and drops it
+    return json.dumps(
+        [{"conversations": [{"from": "human", "value": prompt}, turn]} for prompt in prompts]
+    )
+
+
+def _prepare() -> None:
+    one_thread()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # its libraries chatter; errors are handed back
+    for name in ("no_proxy", "NO_PROXY"):  # its requests follow the proxies of the environment
+        os.environ[name] = "127.0.0.1,localhost"
+
+
+def _bench(flags: Sequence[str]) -> dict[str, Any]:
+    # The `vllm` command of the CPU build does not start; this is what it would call.
+    try:
+        from vllm.benchmarks.serve import add_cli_args, main
+        from vllm.utils.argparse_utils import FlexibleArgumentParser
+    except ImportError as error:
+        raise EngineError(
+            f"vLLM's bench client cannot be loaded ({error}): pip install 'vllm[bench]'"
+        ) from None
+    parser = FlexibleArgumentParser()
+    add_cli_args(parser)
+    try:
+        args = parser.parse_args(list(flags))
+    except SystemExit:  # it would end this process
+        raise EngineError("vLLM's bench client knows other flags: is this vLLM tested?") from None
+    with contextlib.redirect_stdout(io.StringIO()):  # its own tables
+        try:
+            return dict(main(args))
+        except (ValueError, OSError, ImportError) as error:
+            raise EngineError(f"vLLM's bench client: {error}") from None

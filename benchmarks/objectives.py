@@ -23,7 +23,7 @@ from adapters.objectives import OBJECTIVES
 from adapters.scale import choose_scale
 from benchmarks.interventions import write_rows
 from benchmarks.knowledge import Knowledge, knowledge
-from benchmarks.metrics.tofu import forget_quality
+from benchmarks.metrics.forget_quality import forget_quality
 from benchmarks.report import Run, say
 from benchmarks.result import Result, Row
 from benchmarks.table import markdown, setting

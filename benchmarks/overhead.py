@@ -2,90 +2,140 @@
 
 Absolute figures of a shared machine say little, and those of one minute nothing about the next. So
 both servers run at once, one idle while the other is asked, in turns; what counts is the ratio
-within each pair of turns.
+within each pair of turns. Each intervention has a guarded server, and a plain one beside it, of its
+own; all are asked the same.
 """
 
 import argparse
+import re
 import statistics
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.decide import NAMES, REMEMBERED, UNSEEN, decide_rows
+from benchmarks.guards import compiled_with, interventions
+from benchmarks.kept import Kept
+from benchmarks.load import Client
+from benchmarks.prompts import Prompts
 from benchmarks.report import Run, say
 from benchmarks.result import Result, Row
 from benchmarks.table import figure, markdown, setting
-from benchmarks.turns import CASES, FULL, QUICK, Case, Turn, take_turns
+from benchmarks.turns import FULL, QUICK, SYSTEMS, Turn, blocks, take_turns, warm_up
 from guard.demo.__main__ import compiled
+from guard.errors import GuardError
+from guard.guard import Guard
+
+__all__ = ["DESCRIPTION", "HELP", "options", "run", "served_rows", "table"]
 
 HELP = "what the guard costs"
 DESCRIPTION = """\
-Start vLLM as it is and vLLM guarded by the demo's policy, put the same prompts to both in turns,
-and compare throughput, time to first token and time between tokens. Time `Guard.decide` as well.
+Start vLLM as it is and vLLM guarded by the demo's policy, put the same prompts to both in turns by
+vLLM's own bench client, and compare throughput, time to first token and time between tokens: with
+none, a tenth and all of the prompts flagged, at several concurrencies, for each intervention. Time
+`Guard.decide` as well.
 
 example:
-  python -m benchmarks overhead --out benchmarks/results/overhead.json
+  python -m benchmarks overhead --memory memory/ --resume kept/ --out overhead.json
 """
 
 METRICS = ("throughput", "ttft", "itl")
-UNITS = {"throughput": "tokens_per_s", "ttft": "ttft_ms", "itl": "itl_ms"}
+UNITS = {"throughput": "requests_per_s", "ttft": "ttft_ms", "itl": "itl_ms"}
+RATIO = "guarded/plain"
+_SPLIT = re.compile(r"(?:(?P<policy>.*): )?concurrency (?P<users>\d+), (?P<traffic>.*)")
+_OLD = "corrupt"  # what was measured when there was one policy, and no split named it
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Adds what only this benchmark takes."""
+    parser.add_argument(
+        "--memory", type=Path, metavar="FOLDER", help="a LoRA; adapter and offset need one"
+    )
+    parser.add_argument("--only", action="append", metavar="NAME", help="only this intervention")
+    parser.add_argument(
+        "--resume", type=Path, metavar="FOLDER",
+        help="keep each intervention's figures there, and do not measure again what is there",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints and writes; returns the exit status."""
     measured = Run("overhead", args)
     size = QUICK if args.quick else FULL
-    bundle = compiled(say)
+    chosen = interventions(args.memory, args.only or size.interventions)
+    kept = Kept(args.resume, "overhead", size.suite, args.seed)
+    found = {name: rows for name in chosen if (rows := kept.read(name)) is not None}
+    for name in found:
+        say(f"{name}: measured before")
+    missing = {name: spec for name, spec in chosen.items() if name not in found}
     say("timing decisions")
-    rows = decide_rows(bundle, size.decisions)
-    turns = take_turns(bundle, size, args.seed, say)
-    failures = [failure for turn in turns for failure in turn.done.failures]
-    misjudged = sum(turn.misjudged for turn in turns)
-    for failure in failures[:5]:
-        say(f"FAILED: {failure}")
-    asked = sum(len(turn.done.answers) for turn in turns) + len(failures)
-    say(f"{asked} requests, {len(failures)} failed, {misjudged} decided otherwise than expected")
-    if failures or misjudged:
-        say("no figures: they would leave out what failed")
-        return 1
-    rows = [*served_rows(turns), *rows, Row(system="all", metric="failed", value=0, n=asked)]
-    measured.finish(size.suite, rows, table)
+    decisions = decide_rows(compiled(say), size.decisions)
+    with tempfile.TemporaryDirectory(prefix="guard-benchmark-") as temp, Client() as client:
+        bundles = {}
+        for number, (name, spec) in enumerate(missing.items()):
+            say(f"compiling the demo's policy with {name}")
+            (folder := Path(temp) / str(number)).mkdir()
+            bundles[name] = compiled_with(spec, folder)
+        if bundles:
+            say("choosing prompts")
+            # What is flagged does not depend on what is done about it.
+            prompts = Prompts(Guard.load(next(iter(bundles.values())).path), args.seed)
+            first, asked = warm_up(prompts), blocks(prompts, size)
+        for name, bundle in bundles.items():
+            say(f"{name}:")
+            turns = take_turns(bundle, client, first, asked, size, say)
+            if not _sound(name, turns):
+                return 1
+            found[name] = served_rows(name, turns)
+            kept.write(name, found[name])
+    rows = [row for name in chosen for row in found[name]]
+    suite = "full: part" if args.only and not args.quick else size.suite
+    measured.finish(suite, [*rows, *decisions], table)
     return 0
 
 
-def served_rows(turns: Sequence[Turn]) -> list[Row]:
+def served_rows(policy: str, turns: Sequence[Turn]) -> list[Row]:
     """Turns the turns into figures: each server's own, and the ratios pair by pair.
 
     Args:
+        policy: The intervention.
         turns: Of every case, as many of the plain server as of the guarded one, in order.
     """
     rows = []
     for case in dict.fromkeys(turn.case for turn in turns):
+        split = f"{policy}: {case.split}"
         mine = [turn for turn in turns if turn.case == case]
         plain, guarded = (
-            [turn.done.figures for turn in mine if turn.system == system]
-            for system in ("plain", "guarded")
+            [turn.done.figures for turn in mine if turn.system == system] for system in SYSTEMS
         )
         for metric in METRICS:
+            # Where every prompt is refused, there is no time between tokens.
+            if not all(metric in one for one in (*plain, *guarded)):
+                continue
             before, after = ([one[metric] for one in side] for side in (plain, guarded))
             ratios = [a / b for a, b in zip(after, before, strict=True)]
             rows += [
-                _row("plain", case, UNITS[metric], before),
-                _row("guarded", case, UNITS[metric], after),
-                _row("guarded/plain", case, f"{metric}_ratio", ratios),
+                _row("plain", split, UNITS[metric], before),
+                _row("guarded", split, UNITS[metric], after),
+                _row(RATIO, split, f"{metric}_ratio", ratios),
             ]
-    return rows
+    answered = sum(turn.done.answered for turn in turns)
+    return [*rows, Row(system="all", split=policy, metric="failed", value=0, n=answered)]
 
 
 def table(result: Result) -> str:
     """Renders a result for the README."""
     found = {(row.system, row.split, row.metric): row for row in result.rows}
+    splits = dict.fromkeys(row.split or "" for row in result.rows if row.system == RATIO)
     ratios = []
-    for case in CASES:
-        cells = [
-            figure(found["guarded/plain", case.split, f"{metric}_ratio"], "×") for metric in METRICS
-        ]
-        traffic = case.split.partition(", ")[2]
-        ratios.append([traffic, str(case.concurrency), *cells])
-    header = ["traffic", "concurrency", "throughput", "time to first token", "between tokens"]
+    for traffic, users, policy, split in sorted((_parts(split) for split in splits), key=_order):
+        rows = [found.get((RATIO, split, f"{metric}_ratio")) for metric in METRICS]
+        cells = ["–" if row is None else figure(row, "×") for row in rows]
+        ratios.append([policy, traffic, str(users), *cells])
+    header = [
+        "intervention", "traffic", "concurrency", "throughput", "time to first token",
+        "between tokens",
+    ]  # fmt: skip
     kinds = [(NAMES, "names settle it"), (UNSEEN, "unseen text"), (REMEMBERED, "remembered text")]
     decisions = [
         [
@@ -95,28 +145,55 @@ def table(result: Result) -> str:
         ]
         for kind, label in kinds
     ]
-    pairs = next(row.n for row in result.rows if row.system == "guarded/plain")
-    failed = next(row for row in result.rows if row.metric == "failed")
+    pairs = next(row.n for row in result.rows if row.system == RATIO)
+    counts = [row for row in result.rows if row.metric == "failed"]
+    asked, failed = sum(row.n or 0 for row in counts), sum(row.value for row in counts)
     return "\n".join(
         [
             markdown(header, ratios),
             markdown(["one decision", "median", "99 %"], decisions),
             f"Guarded divided by plain: median of {pairs} pairs (lowest to highest); "
-            f"{failed.n} requests, {failed.value:.0f} failed. {setting(result)}\n",
+            f"{asked} requests, {failed:.0f} failed. {setting(result)}\n",
         ]
     )
 
 
-def _row(system: str, case: Case, metric: str, values: Sequence[float]) -> Row:
+def _sound(policy: str, turns: Sequence[Turn]) -> bool:
+    """Whether the turns can be told of: figures would leave out what failed."""
+    failures = [failure for turn in turns for failure in turn.done.failures]
+    misjudged = sum(turn.misjudged for turn in turns)
+    for failure in failures[:5]:
+        say(f"FAILED: {failure}")
+    asked = sum(turn.done.answered for turn in turns) + len(failures)
+    say(
+        f"{policy}: {asked} requests, {len(failures)} failed, "
+        f"{misjudged} treated otherwise than expected"
+    )
+    if failures or misjudged:
+        say("no figures: they would leave out what failed")
+    return not failures and not misjudged
+
+
+def _parts(split: str) -> tuple[str, int, str, str]:
+    match = _SPLIT.fullmatch(split)
+    if match is None:
+        raise GuardError(
+            f"overhead: split {split!r} is not of the form 'corrupt: concurrency 8, …'"
+        )
+    return match["traffic"], int(match["users"]), match["policy"] or _OLD, split
+
+
+def _order(parts: tuple[str, int, str, str]) -> tuple[int, int]:
+    """By how much is flagged, then concurrency; interventions stay in their order."""
+    share = {"none flagged": 0, "all flagged": 100}
+    traffic, users, *_ = parts
+    return share.get(traffic, 10), users
+
+
+def _row(system: str, split: str, metric: str, values: Sequence[float]) -> Row:
     middle, low, high = (
         round(value, 4) for value in (statistics.median(values), min(values), max(values))
     )
     return Row(
-        system=system,
-        split=case.split,
-        metric=metric,
-        value=middle,
-        low=low,
-        high=high,
-        n=len(values),
+        system=system, split=split, metric=metric, value=middle, low=low, high=high, n=len(values)
     )

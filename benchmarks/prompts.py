@@ -14,10 +14,10 @@ from guard.view import View
 
 _SENTENCE_START = re.compile(r"(^|[.!?]\s+|\n)(?=\S)")
 
-# Those of the target that the demo corrupts. A refused prompt costs no generation at all, so it
-# would make the guarded server look fast.
+# Those of the target whose intervention is measured.
 FORGET = "demo/shakespeare/forget.jsonl"
 BACKGROUND = "background.jsonl"
+_LEAST = 4  # words: vLLM's client leaves out prompts of fewer than four tokens
 
 
 def texts(name: str) -> list[str]:
@@ -33,7 +33,7 @@ class Prompts:
     to nothing. Once the texts run out, their sentences are numbered.
 
     Args:
-        guard: Decides which prompts are fit: everyday ones must pass, others be corrupted.
+        guard: Decides which prompts are fit: everyday ones must pass, others be flagged.
         seed: Of the order.
     """
 
@@ -42,7 +42,7 @@ class Prompts:
         self._seen: set[str] = set()
         rng = random.Random(seed)
         self._everyday = self._endless(texts(BACKGROUND), rng, lambda d: d.action == ALLOW)
-        self._flagged = self._endless(texts(FORGET), rng, lambda d: d.action == "corrupt")
+        self._flagged = self._endless(texts(FORGET), rng, lambda d: d.action != ALLOW)
 
     def block(self, requests: int, flagged: int) -> list[str]:
         """Returns prompts for one run, evenly mixed.
@@ -59,6 +59,7 @@ class Prompts:
     def _endless(
         self, pool: list[str], rng: random.Random, fit: Callable[[Decision], bool]
     ) -> Iterator[str]:
+        pool = [text for text in pool if len(text.split()) >= _LEAST]
         pool = rng.sample(pool, len(pool))
         for lap in itertools.count(1):
             for text in pool:

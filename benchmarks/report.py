@@ -28,13 +28,23 @@ class Run:
         self._commit = commit()
         self._began = time.monotonic()
 
-    def finish(self, suite: str, rows: Iterable[Row], table: Callable[[Result], str]) -> None:
+    def finish(
+        self,
+        suite: str,
+        rows: Iterable[Row],
+        table: Callable[[Result], str],
+        check: Callable[[Result], None] = lambda result: None,
+    ) -> Result:
         """Prints the result, as JSON or rendered by `table`, and writes it where it is wanted.
 
         Args:
             suite: How much was measured; only ``full`` runs are shown in the README.
             rows: The figures.
             table: Renders a result.
+            check: Raises where the result may not be shown.
+
+        Returns:
+            The result.
         """
         args = self._args
         result = Result(
@@ -47,9 +57,11 @@ class Run:
             seed=args.seed,
             seconds=round(time.monotonic() - self._began, 1),
         )
+        check(result)
         sys.stdout.write(result.to_json() if args.json else table(result))
         if args.out is not None:
             write(result, args.out)
+        return result
 
 
 def say(line: str) -> None:

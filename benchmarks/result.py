@@ -110,12 +110,21 @@ def write(result: Result, path: Path) -> None:
     Raises:
         GuardError: It cannot be written there.
     """
+    write_text(result.to_json(), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Writes a file, whole or not at all; its folder is made.
+
+    Raises:
+        GuardError: It cannot be written there.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(number, "w", encoding="utf-8") as file:
-                file.write(result.to_json())
+                file.write(text)
             Path(name).chmod(0o644)
             os.replace(name, path)
         except BaseException:

@@ -140,10 +140,22 @@ def given_world(args: argparse.Namespace) -> World:
     Raises:
         DataError: Neither says where it is, or there is no such folder.
     """
-    models = args.models or (Path(os.environ[MODELS]) if os.environ.get(MODELS) else None)
-    if models is None or not models.is_dir():
+    models = models_folder(args.models)
+    if models is None:
         raise DataError(f"--models: give the folder of the adapters (or set {MODELS})")
     return World(data_folder(args.data), models)
+
+
+def models_folder(given: Path | None) -> Path | None:
+    """Returns the folder of the adapters: what is given, or what the environment says, if it does.
+
+    Raises:
+        DataError: There is no such folder.
+    """
+    models = given or (Path(os.environ[MODELS]) if os.environ.get(MODELS) else None)
+    if models is not None and not models.is_dir():
+        raise DataError(f"--models: give the folder of the adapters; {models} is none")
+    return models
 
 
 def merged(adapter: Path, base: str = BASE) -> Path:

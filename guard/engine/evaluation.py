@@ -18,6 +18,7 @@ from typing import Any
 from guard.engine.settings import Settings
 from guard.guard import Guard
 from guard.steering import PROCESSOR
+from guard.turns import end_of_answer
 
 ENGINE_ARGS: Mapping[str, Any] = {
     "logits_processors": [PROCESSOR],
@@ -75,7 +76,8 @@ def answer_tokens(tokenizer: Any, answer: str, *, ends: bool) -> list[int]:
     Args:
         tokenizer: The served model's.
         answer: The answer.
-        ends: Whether the token that ends an answer is one of them.
+        ends: Whether what the chat template ends an answer with is part of it.
     """
-    ids: list[int] = tokenizer.encode(answer, add_special_tokens=False)
-    return [*ids, tokenizer.eos_token_id] if ends and tokenizer.eos_token_id is not None else ids
+    text = answer + (end_of_answer(tokenizer) if ends else "")
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    return ids

@@ -1,15 +1,13 @@
 """The report's plots: SVG elements that stand in the page and take their colours from it."""
 
-import io
-import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from guard.detectors.calibration import Scores
 from guard.report.figures import Stage, roc
+from guard.report.svg import COLOURS, STYLE, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,33 +15,7 @@ if TYPE_CHECKING:
 
 NAMES = {"positives": "forget rows", "neighbours": "neighbours", "background": "everyday prompts"}
 
-# Colours that nothing else has, to be put for the page's own, which follow light and dark.
-_VARIABLES = {
-    "#010203": "var(--ink)",
-    "#010204": "var(--quiet)",
-    "#010205": "var(--forget)",
-    "#010206": "var(--neighbours)",
-    "#010207": "var(--everyday)",
-    "#010208": "var(--chosen)",
-}
-_COLOURS = {name.removeprefix("var(--").removesuffix(")"): c for c, name in _VARIABLES.items()}
 _SIDES = {"positives": "forget", "neighbours": "neighbours", "background": "everyday"}
-_STYLE: dict[Any, Any] = {
-    "axes.edgecolor": _COLOURS["quiet"],
-    "axes.labelcolor": _COLOURS["ink"],
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "font.family": ["DejaVu Sans"],  # it comes with matplotlib; its name is cut from the result
-    "font.size": 10,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "guard",
-    "text.color": _COLOURS["ink"],
-    "xtick.color": _COLOURS["quiet"],
-    "xtick.labelcolor": _COLOURS["ink"],
-    "ytick.color": _COLOURS["quiet"],
-    "ytick.labelcolor": _COLOURS["ink"],
-}
 _SIZE = (5.2, 3.6)  # inches; the page scales it
 _RUG = 50  # rows drawn one by one, from the highest: an outlier is in no bin to be seen
 
@@ -58,7 +30,7 @@ def roc_plot(stage: Stage, name: str, ident: str) -> Markup:
     """
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, (axes,) = _figure(1)
         count = max(len(stage.seen["background"]), len(stage.seen["neighbours"]), 1)
         left = 10 ** np.floor(np.log10(0.5 / count))
@@ -67,7 +39,7 @@ def roc_plot(stage: Stage, name: str, ident: str) -> Markup:
                 _curve(axes, stage, side, dashes, left)
         found = stage.record.calibration
         if found is not None:
-            axes.axvline(found["requested"], color=_COLOURS["quiet"], lw=1, ls=":")
+            axes.axvline(found["requested"], color=COLOURS["quiet"], lw=1, ls=":")
             axes.annotate(
                 f"asked: {_percent(found['requested'])}",
                 (found["requested"], 0.02),
@@ -87,7 +59,7 @@ def roc_plot(stage: Stage, name: str, ident: str) -> Markup:
         if axes.get_legend_handles_labels()[0]:  # a stage may say nothing of any held-out row
             axes.legend(loc="lower right", bbox_to_anchor=(1, 0.1), fontsize=9)
         title = f"ROC curve of {name}"
-        return _svg(figure, ident, title, _roc_words(stage))
+        return svg(figure, ident, title, _roc_words(stage))
 
 
 def histogram(stage: Stage, name: str, ident: str) -> Markup:
@@ -100,23 +72,23 @@ def histogram(stage: Stage, name: str, ident: str) -> Markup:
     """
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, panels = _figure(3)
         finite = {side: values[np.isfinite(values)] for side, values in stage.seen.items()}
         lines = {"threshold": stage.record.threshold, "floor": stage.record.floor}
         marks = [value for value in lines.values() if value is not None and abs(value) < 1e30]
         bins = np.histogram_bin_edges(np.concatenate([*finite.values(), marks]), 48)
         for axes, (side, values) in zip(panels, finite.items(), strict=True):
-            colour = _COLOURS[_SIDES[side]]
+            colour = COLOURS[_SIDES[side]]
             axes.hist(values, bins.tolist(), histtype="stepfilled", color=colour, alpha=0.45)
             _rug(axes, np.sort(values)[-_RUG:], colour)
             axes.set_yticks([])
             axes.spines["left"].set_visible(False)
             words = f"{NAMES[side]} ({len(values):,})"
-            axes.set_title(words, loc="left", fontsize=9, color=_COLOURS["ink"], pad=2)
+            axes.set_title(words, loc="left", fontsize=9, color=COLOURS["ink"], pad=2)
             for value, dashes in zip(lines.values(), ("-", "--"), strict=True):
                 if value in marks and value is not None:
-                    axes.axvline(value, color=_COLOURS["chosen"], lw=1.4, ls=dashes)
+                    axes.axvline(value, color=COLOURS["chosen"], lw=1.4, ls=dashes)
         for word, value in lines.items():
             if value in marks and value is not None:
                 panels[0].annotate(
@@ -127,7 +99,7 @@ def histogram(stage: Stage, name: str, ident: str) -> Markup:
                     textcoords="offset points",
                     ha="center",
                     fontsize=9,
-                    color=_COLOURS["chosen"],
+                    color=COLOURS["chosen"],
                 )
         panels[-1].set_xlabel("score")
         panels[-1].tick_params(axis="x", pad=8)  # below the ticks of single rows
@@ -138,7 +110,7 @@ def histogram(stage: Stage, name: str, ident: str) -> Markup:
             if len(values)
         )
         said = "; ".join(f"{word} {value:.3f}" for word, value in lines.items() if value in marks)
-        return _svg(figure, ident, f"Scores of {name}", f"{words}; {said}.")
+        return svg(figure, ident, f"Scores of {name}", f"{words}; {said}.")
 
 
 def _figure(panels: int) -> "tuple[Figure, list[Axes]]":
@@ -161,7 +133,7 @@ def _rug(axes: "Axes", values: Scores, colour: str) -> None:
 
 def _curve(axes: "Axes", stage: Stage, side: str, dashes: Any, left: float) -> None:
     false, true = roc(stage.seen["positives"], stage.seen[side])
-    colour = _COLOURS[_SIDES[side]]
+    colour = COLOURS[_SIDES[side]]
     axes.step(
         np.maximum(np.append(false, 1.0), left),
         np.append(true, true[-1] if len(true) else 0.0),
@@ -177,7 +149,7 @@ def _curve(axes: "Axes", stage: Stage, side: str, dashes: Any, left: float) -> N
             max(point[0], left),
             point[1],
             "o" if side == "background" else "D",
-            color=_COLOURS["chosen"],
+            color=COLOURS["chosen"],
             ms=6,
             clip_on=False,
             zorder=5,
@@ -210,27 +182,3 @@ def _roc_words(stage: Stage) -> str:
 
 def _percent(share: Any) -> str:
     return f"{100 * float(share):.3g} %"
-
-
-def _svg(figure: "Figure", ident: str, title: str, description: str) -> Markup:
-    """The figure as an element of a page: described, in its colours, with ids of its own."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    file = io.StringIO()
-    nothing: Mapping[str, None] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    canvas: Any = FigureCanvasSVG(figure)
-    canvas.print_svg(file, metadata=dict(nothing))
-    text = file.getvalue()
-    text = text[text.index("<svg") :]
-    box = re.search(r'viewBox="[^"]+"', text)
-    text = text[text.index(">") + 1 :]
-    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would style the whole page
-    for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, variable)
-    text = text.replace("'DejaVu Sans'", "inherit").replace("xlink:href", "href")
-    text = re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{ident}-", text)
-    return Markup(
-        f'<svg {box.group() if box else ""} role="img" aria-labelledby="{ident}-title '
-        f'{ident}-desc"><title id="{ident}-title">{escape(title)}</title>'
-        f'<desc id="{ident}-desc">{escape(description)}</desc>{text}'
-    )

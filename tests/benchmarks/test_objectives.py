@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks import objectives
 from benchmarks.__main__ import main
-from benchmarks.metrics.tofu import choice, forget_quality, utility
+from benchmarks.metrics.forget_quality import forget_quality
+from benchmarks.metrics.utility import choice, utility
 from benchmarks.objectives import METRICS, RETRAINED, TARGET, rows, table
 from benchmarks.result import Machine, Result
 

@@ -9,14 +9,12 @@ import pytest
 
 from benchmarks import overhead
 from benchmarks.__main__ import main
-from benchmarks.decide import decide_rows
+from benchmarks.decide import NAMES, REMEMBERED, UNSEEN, decide_rows
 from benchmarks.load import Load
-from benchmarks.prompts import FORGET, Prompts, texts
-from benchmarks.result import ROOT, Result, Row, read
-from benchmarks.turns import CASES, Case, Turn
+from benchmarks.result import RESULTS, ROOT, Result, Row, read
+from benchmarks.turns import FULL, QUICK, SYSTEMS, Case, Turn
 from guard.demo.__main__ import compiled
-from guard.view import View
-from tests.benchmarks.turns import load_of
+from tests.benchmarks.turns import Marking, load_of
 from tests.engine.servers import environment
 
 CASE = Case(8, 10)
@@ -29,53 +27,118 @@ def turn(system: str, first: float, case: Case = CASE) -> Turn:
 def test_ratios_are_taken_pair_by_pair() -> None:
     """The machine becomes ten times slower; the guard costs a tenth, a fifth and nothing."""
     pairs = [(1.0, 1.1), (10.0, 12.0), (10.0, 10.0)]
-    turns = [turn(s, t) for pair in pairs for s, t in zip(("plain", "guarded"), pair, strict=True)]
-    rows = {(row.system, row.metric): row for row in overhead.served_rows(turns)}
+    turns = [turn(s, t) for pair in pairs for s, t in zip(SYSTEMS, pair, strict=True)]
+    rows = {(row.system, row.metric): row for row in overhead.served_rows("corrupt", turns)}
     ratio = rows["guarded/plain", "ttft_ratio"]
     assert (ratio.value, ratio.low, ratio.high, ratio.n) == (1.1, 1.0, 1.2, 3)
     assert rows["guarded/plain", "itl_ratio"].value == 1.1
     assert rows["guarded/plain", "throughput_ratio"].value == pytest.approx(1 / 1.1, abs=1e-4)
     assert rows["plain", "ttft_ms"].value == 10_000
-    assert {row.split for row in rows.values()} == {"concurrency 8, 10 % flagged"}
+    failed = rows.pop(("all", "failed"))
+    assert (failed.split, failed.value, failed.n) == ("corrupt", 0, 18)
+    assert {row.split for row in rows.values()} == {"corrupt: concurrency 8, 10 % flagged"}
+
+
+def test_where_all_is_refused_there_is_no_time_between_tokens() -> None:
+    refused = Load({"throughput": 60.0, "ttft": 20.0}, 3)
+    turns = [turn("plain", 1.0), Turn(CASE, "guarded", refused, 0)]
+    rows = {(row.system, row.metric) for row in overhead.served_rows("refuse", turns)}
+    assert not any(metric.startswith("itl") for _, metric in rows)
+    assert ("guarded/plain", "ttft_ratio") in rows
 
 
 def test_table(full_result: Result) -> None:
     text = overhead.table(full_result)
-    assert text.count("×1.00 (1.00 to 1.00) | ×1.00 (1.00 to 1.00)") == len(CASES)
-    assert "| 10 % flagged | 8 |" in text and "| unseen text | 1.25 ms | 1.25 ms |" in text
-    assert "median of 3 pairs" in text and "240 requests, 0 failed" in text
+    assert text.count("×1.00 (1.00 to 1.00) | ×1.00 (1.00 to 1.00)") == 2 * len(FULL.cases)
+    assert "| corrupt | 10 % flagged | 8 |" in text
+    assert "| unseen text | 1.25 ms | 1.25 ms |" in text
+    assert "median of 3 pairs" in text and "324 requests, 0 failed" in text
     assert "2 cores of A CPU, 23.5 GiB" in text
+    shown = [line.split(" | ")[1:3] for line in text.splitlines() if "flagged" in line]
+    traffic = ["none flagged", "10 % flagged", "all flagged"]
+    assert shown == [[kind, n] for kind in traffic for n in ("1", "8", "32") for _ in range(2)]
+
+
+def test_a_figure_that_there_is_none_of_is_a_dash(full_result: Result) -> None:
+    rows = tuple(row for row in full_result.rows if row.metric != "itl_ratio")
+    text = overhead.table(full_result.model_copy(update={"rows": rows}))
+    assert text.count("| – |") == 2 * len(FULL.cases)
+
+
+def test_a_result_of_one_policy_still_renders() -> None:
+    """The benchmark measured the demo's own policy once, and named no intervention."""
+    rows = [
+        row.model_copy(update={"split": (row.split or "").removeprefix("corrupt: ")})
+        for row in overhead.served_rows("corrupt", [turn(system, 1.0) for system in SYSTEMS])
+    ]
+    old = read(RESULTS / "overhead.json")
+    decisions = [row for row in old.rows if row.system == "guard.decide"]
+    text = overhead.table(old.model_copy(update={"rows": (*rows, *decisions)}))
+    assert "| corrupt | 10 % flagged | 8 | ×1.00" in text
+    assert "flagged |" in overhead.table(old)
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Turn]], None]:
-    """Lets the benchmark measure what it is given."""
+def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Turn]], list[str]]:
+    """Lets the benchmark measure what it is given; returns what it is told to measure."""
 
-    def give(turns: list[Turn]) -> None:
+    def give(turns: list[Turn]) -> list[str]:
         row = Row(system="guard.decide", metric="decide_ms", value=1)
         rows = [
             row.model_copy(update={"split": kind, "metric": metric})
-            for kind in (overhead.NAMES, overhead.UNSEEN, overhead.REMEMBERED)
+            for kind in (NAMES, UNSEEN, REMEMBERED)
             for metric in ("decide_ms", "decide_ms_p99")
         ]
-        monkeypatch.setattr(overhead, "compiled", lambda _: SimpleNamespace(path=None))
+        taken: list[str] = []
+
+        def take(bundle: Any, *_: Any) -> list[Turn]:
+            taken.append(bundle.path)
+            return turns
+
+        def fit(spec: Any, folder: Path) -> Any:
+            return SimpleNamespace(path=spec["kind"])
+
+        monkeypatch.setattr(overhead, "compiled", lambda _: None)
         monkeypatch.setattr(overhead, "decide_rows", lambda *_: rows)
-        monkeypatch.setattr(overhead, "take_turns", lambda *_: turns)
+        monkeypatch.setattr(overhead, "compiled_with", fit)
+        monkeypatch.setattr(overhead, "Guard", SimpleNamespace(load=lambda path: Marking()))
+        monkeypatch.setattr(overhead, "take_turns", take)
+        return taken
 
     return give
 
 
+ALL = [turn(system, 1, case) for case in QUICK.cases for system in SYSTEMS]
+Measured = Callable[[list[Turn]], list[str]]
+
+
 def test_figures_are_printed_and_written(
-    measured: Callable[[list[Turn]], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    measured: Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    measured([turn(system, 1, case) for case in CASES for system in ("plain", "guarded")])
+    taken = measured(ALL)
     out = tmp_path / "o.json"
     assert main(["overhead", "--quick", "--json", "--out", str(out), "--seed", "7"]) == 0
     found = read(out)
     assert capsys.readouterr().out == out.read_text("utf-8")
-    assert (found.suite, found.seed) == ("quick", 7)
+    assert (found.suite, found.seed) == ("quick", 7) and taken == ["corrupt"]
     assert main(["overhead"]) == 0
-    assert "| traffic | concurrency |" in capsys.readouterr().out
+    assert taken[1:] == ["refuse", "corrupt", "penalize", "instruct"]
+    assert "| intervention | traffic | concurrency |" in capsys.readouterr().out
+    assert main(["overhead", "--only", "refuse", "--out", str(out)]) == 0
+    assert read(out).suite == "full: part"
+
+
+def test_it_goes_on_with_what_was_measured(
+    measured: Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = measured(ALL)
+    resume, out = ["--resume", str(tmp_path / "kept")], tmp_path / "o.json"
+    assert main(["overhead", "--only", "refuse", *resume]) == 0
+    assert main(["overhead", "--out", str(out), *resume]) == 0
+    assert taken == ["refuse", "corrupt", "penalize", "instruct"]
+    assert "refuse: measured before" in capsys.readouterr().err
+    policies = [row.split for row in read(out).rows if row.metric == "failed"]
+    assert policies == ["refuse", "corrupt", "penalize", "instruct"]
 
 
 @pytest.mark.parametrize(
@@ -84,17 +147,22 @@ def test_figures_are_printed_and_written(
 def test_failures_are_loud_and_give_no_figures(
     failures: list[str],
     misjudged: int,
-    measured: Callable[[list[Turn]], None],
+    measured: Measured,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = Load(1.0, load_of(1, 1).answers, failures)
+    done = Load({}, 3, 0, tuple(failures))
     measured([turn("plain", 1), Turn(CASE, "guarded", done, misjudged)])
     assert main(["overhead", "--out", str(tmp_path / "o.json")]) == 1
     printed, said = capsys.readouterr()
     assert printed == "" and not (tmp_path / "o.json").exists()
-    assert f"{6 + len(failures)} requests, {len(failures)} failed, {misjudged} decided" in said
+    assert f"{6 + len(failures)} requests, {len(failures)} failed, {misjudged} treated" in said
     assert all(f"FAILED: {failure}" in said for failure in failures)
+
+
+def test_an_intervention_that_there_is_none_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["overhead", "--only", "adapter"]) == 2
+    assert "--memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -112,36 +180,11 @@ def test_out_that_is_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "is a folder" in capsys.readouterr().err
 
 
-class Marking:
-    """Decides by where a text comes from."""
-
-    def decide(self, text: str) -> Any:
-        about = any(forget[:20] in text for forget in texts(FORGET))
-        refused = "weather" in text
-        return SimpleNamespace(action="corrupt" if about else "refuse" if refused else "allow")
-
-
-def test_prompts_are_new_and_decided_as_planned() -> None:
-    guard: Any = Marking()
-    prompts = Prompts(guard, 0)
-    blocks = [prompts.block(30, 3) for _ in range(20)]  # more than there are texts
-    assert Prompts(guard, 0).block(30, 3) == blocks[0]
-    assert Prompts(guard, 1).block(30, 3) != blocks[0]
-    windows = {w.text for block in blocks for p in block for w in View.of_text(p).windows}
-    views = [View.of_text(prompt).windows for block in blocks for prompt in block]
-    assert len(windows) == sum(len({w.text for w in view}) for view in views)
-    for block in blocks:
-        actions = [guard.decide(prompt).action for prompt in block]
-        assert (actions.count("corrupt"), actions.count("allow")) == (3, 27)
-        assert all("corrupt" in actions[start : start + 10] for start in (0, 10, 20))
-    assert "corrupt" not in map(lambda p: guard.decide(p).action, prompts.block(10, 0))
-
-
 def test_decisions_are_timed() -> None:
     rows = {(row.split, row.metric): row for row in decide_rows(compiled(lambda _: None), 5)}
     assert len(rows) == 6 and all(row.value > 0 and row.n == 5 for row in rows.values())
-    remembered = rows[overhead.REMEMBERED, "decide_ms"].value
-    assert remembered < rows[overhead.UNSEEN, "decide_ms"].value
+    remembered = rows[REMEMBERED, "decide_ms"].value
+    assert remembered < rows[UNSEEN, "decide_ms"].value
 
 
 @pytest.mark.engine
@@ -158,9 +201,9 @@ def test_a_quick_run(tmp_path: Path) -> None:
         timeout=540,
     )
     assert done.returncode == 0, done.stderr
-    assert "80 requests, 0 failed, 0 decided otherwise" in done.stderr
+    assert "120 requests, 0 failed, 0 treated otherwise" in done.stderr
     found = read(out)
     assert found.suite == "quick"
     assert overhead.table(found) == done.stdout
     ratios = [row for row in found.rows if row.system == "guarded/plain"]
-    assert len(ratios) == 12 and all(row.value > 0 for row in ratios)
+    assert len(ratios) == 18 and all(row.value > 0 for row in ratios)

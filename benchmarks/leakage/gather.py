@@ -1,0 +1,205 @@
+"""One system in one suite: everything is asked and scored, once."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from benchmarks.leakage import protocol
+from benchmarks.leakage.ask import Answer, Ask, Forced, Likelihood
+from benchmarks.leakage.attacks import Attack
+from benchmarks.leakage.case import Case, Suite
+from benchmarks.leakage.evidence import Answered, Evidence, Scored
+from benchmarks.leakage.play import play
+from benchmarks.leakage.store import Store, fingerprint
+from benchmarks.leakage.systems.base import Running, System
+from benchmarks.result import ROOT
+
+FORGET = "forget"
+OTHERS = "retain"  # what an attacker may know of: others like those that are forgotten
+_BATCH = 256  # requests, or answers to be scored
+T = TypeVar("T")
+_CAUSAL = 4  # answers that are scored once more, cut
+
+# Told which part of a system's is done, and how many there are.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something to be asked or scored.
+
+    Attributes:
+        kind: ``ask``: each case as it is; ``attack``; ``score``.
+        split: Of the suite.
+        attack: In which way it is asked.
+    """
+
+    kind: str
+    split: str
+    attack: Attack | None = None
+
+    @property
+    def label(self) -> str:
+        """What a person is told of it."""
+        return f"{self.split}, {self.attack.name if self.attack else self.kind}"
+
+
+def parts(suite: Suite, system: System, attacks: Sequence[Attack]) -> Iterator[Part]:
+    """Yields what is asked of a system in a suite.
+
+    Attacks are on what is forgotten alone. Scored are splits whose cases have answers, where the
+    system can tell how likely they are.
+    """
+    for split, cases in suite.splits.items():
+        if any(case.question for case in cases):
+            yield Part("ask", split)
+    for split, cases in suite.splits.items():
+        if system.scores and any(case.answer for case in cases):
+            yield Part("score", split)
+    for split, cases in suite.splits.items():
+        if protocol.forgotten(split):
+            for attack in attacks:
+                if any(attack.applies(case) for case in cases):
+                    yield Part("attack", split, attack)
+
+
+def gather(
+    system: System,
+    suite: Suite,
+    attacks: Sequence[Attack],
+    store: Store,
+    seed: int,
+    made_of: Mapping[str, Any],
+    progress: Progress,
+) -> Evidence:
+    """Asks a system everything that is not in the store yet, and returns all of it.
+
+    Args:
+        system: The system; it is started only if there is something to ask.
+        suite: What about.
+        attacks: In which ways, besides as it is.
+        store: What was said before; what is said now goes there at once.
+        seed: Of all chance.
+        made_of: What else the answers depend on; see `code`.
+        progress: Is told of each part.
+
+    Raises:
+        GuardError: The system cannot be started or is gone; or the comparison would not be fair.
+    """
+    wanted = list(parts(suite, system, attacks))
+    keys = [_key(part, system, suite, seed, made_of) for part in wanted]
+    said = [store.read(key) for key in keys]
+    left = [number for number, held in enumerate(said) if held is None]
+    if left:
+        folder: Path = store.place(suite.name, system.name, "made")
+        with system.start(suite, folder) as running:
+            for count, number in enumerate(left):
+                progress(wanted[number].label, count, len(left))
+                said[number] = _made(wanted[number], suite, running, seed)
+                store.write(keys[number], said[number])
+        progress("", len(left), len(left))
+    answered: dict[tuple[str, str | None], Answered] = {}
+    scored: dict[str, Scored] = {}
+    for part, held in zip(wanted, said, strict=True):
+        cases = _asked(part, suite)
+        if part.kind == "score":
+            scored[part.split] = _scored(cases, held)
+        else:
+            answers = tuple(tuple(Answer(*one) for one in some) for some in held)
+            attack = part.attack.name if part.attack else None
+            answered[part.split, attack] = Answered(cases, answers)
+    return Evidence(suite, system.name, answered, scored, seed=seed)
+
+
+def code() -> str:
+    """Digests what decides what is asked and answered: the guard, the systems and the attacks."""
+    digest = hashlib.sha256()
+    for folder in ("guard", "benchmarks/evasions", "benchmarks/leakage"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if path.parent.name != "leakage" or path.name in ("play.py", "gather.py"):
+                digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _key(
+    part: Part, system: System, suite: Suite, seed: int, made_of: Mapping[str, Any]
+) -> dict[str, Any]:
+    cases = [asdict(case) for case in _asked(part, suite)]
+    others = [asdict(case) for case in suite.splits.get(OTHERS, ())] if part.attack else []
+    return {
+        "suite": suite.name,
+        "system": system.name,
+        "kind": part.kind,
+        "split": part.split,
+        "attack": part.attack.name if part.attack else None,
+        "seed": seed,
+        "made_of": dict(made_of),
+        "cases": fingerprint([cases, others]),
+        "given": fingerprint([asdict(suite.given), asdict(suite.models)]),
+    }
+
+
+def _asked(part: Part, suite: Suite) -> tuple[Case, ...]:
+    cases = suite.splits[part.split]
+    if part.attack is not None:
+        return tuple(case for case in cases if part.attack.applies(case))
+    if part.kind == "score":
+        return tuple(case for case in cases if case.answer)
+    return tuple(case for case in cases if case.question)  # without one, a text is only scored
+
+
+def _made(part: Part, suite: Suite, running: Running, seed: int) -> Any:
+    cases = _asked(part, suite)
+    if part.kind == "score":
+        return _scores(cases, running)
+    if part.attack is not None:
+        others = suite.splits.get(OTHERS, ())
+        told: Iterable[Sequence[Answer]] = play(part.attack, cases, others, running, seed)
+    else:
+        asks = [Ask(case.question, "completion" if case.passage else "chat") for case in cases]
+        told = [some for batch in _batches(asks) for some in running.ask(batch)]
+    return [[[one.text, one.state] for one in some] for some in told]
+
+
+def _scores(cases: Sequence[Case], running: Running) -> list[Likelihood]:
+    forced = _forced(cases)
+    protocol.check_forced(cases, forced)
+    protocol.check_causal(running, forced[:_CAUSAL])
+    return [one for batch in _batches(forced) for one in running.score(batch)]
+
+
+def _forced(cases: Sequence[Case]) -> list[Forced]:
+    """What is scored: of each case its answer, that in other words, the wrong ones, the options."""
+    return [Forced(case.question, text, case.passage) for case in cases for text in _texts(case)]
+
+
+def _texts(case: Case) -> list[str]:
+    right = [] if case.right is None else [case.right]
+    return [case.answer, *right, *case.wrong, *case.options]
+
+
+def _scored(cases: tuple[Case, ...], held: Sequence[Sequence[float] | None]) -> Scored:
+    told = iter(held)
+
+    def some(count: int) -> tuple[Likelihood, ...]:
+        found = (next(told) for _ in range(count))
+        return tuple(None if one is None else tuple(one) for one in found)
+
+    rows = []
+    for case in cases:
+        (answer,), right = some(1), some(int(case.right is not None))
+        rows.append((answer, right, some(len(case.wrong)), some(len(case.options))))
+    return Scored(
+        cases=cases,
+        answer=tuple(row[0] for row in rows),
+        right=tuple(row[1][0] if row[1] else None for row in rows),
+        wrong=tuple(row[2] for row in rows),
+        options=tuple(row[3] for row in rows),
+    )
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for at in range(0, len(items), _BATCH):
+        yield items[at : at + _BATCH]

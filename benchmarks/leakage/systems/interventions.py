@@ -1,0 +1,23 @@
+"""Every intervention, and sensible combinations: what a policy says under ``intervene``.
+
+Strengths are defaults, or their sources'; none is tuned on what is measured. The detector is the
+default one, so that systems differ in what they do, not in what they notice.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.leakage.systems.guarded import Choice
+from benchmarks.leakage.systems.parts import Difference, SoftPrompt, Subtracted
+
+INTERVENTIONS: Mapping[str, Sequence[Choice]] = {
+    "refuse": [{"kind": "refuse"}],
+    "corrupt": [{"kind": "corrupt"}],
+    "corrupt, entities": [{"kind": "corrupt", "tokens": "entities"}],
+    "instruct": [{"kind": "instruct"}],
+    "penalize": [{"kind": "penalize"}],
+    "corrupt and penalize": [{"kind": "corrupt"}, {"kind": "penalize"}],
+    "soft prompt": [SoftPrompt()],
+    "offset": [Difference()],
+    "adapter, subtracted": [Subtracted()],
+    "adapter and penalize": [Subtracted(), {"kind": "penalize"}],
+}

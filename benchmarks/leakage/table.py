@@ -1,0 +1,136 @@
+"""Markdown tables of a leakage result: a line for each system, and one for each attack."""
+
+import re
+from collections.abc import Sequence
+
+from benchmarks.leakage.shown import RETAIN, RETRAINED, TARGET, Shown, asked, suites
+from benchmarks.result import Result, Row
+from benchmarks.table import markdown, setting
+
+# Heading, metric and split of a figure that is shown with its interval.
+FIGURES = (
+    ("probability", "probability", "forget"),
+    ("truth ratio", "truth_ratio", "forget"),
+    ("forget quality", "forget_quality", "forget"),
+    ("utility", "model_utility", "kept"),
+)
+PARAPHRASE = "paraphrase"
+_MARKUP = re.compile(r"[\\`*_\[\]<>]")
+
+
+def table(result: Result) -> str:
+    """Renders a result for the README and the terminal: two tables for each suite."""
+    parts = []
+    found = suites(result)
+    for shown in found:
+        if len(found) > 1:
+            parts.append(f"**{escaped(shown.suite)}**\n")
+        parts.append(_written(*systems_table(shown)))
+        if shown.measured:
+            parts.append(_written(*attacks_table(shown)))
+            parts.append(f"{legend(shown)}\n")
+    return "\n".join([*parts, f"{setting(result)}\n"])
+
+
+def systems_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
+    """Returns the heading and the lines of the table of systems, the least leaking first."""
+    retain, same = f"retain {shown.leaks}", "retain unchanged"
+    header = [
+        "system", f"forget {shown.leaks}", "paraphrased", *(name for name, _, _ in FIGURES),
+        retain, same, "worst attack", "there", "retrained there", "blocked", "failed",
+    ]  # fmt: skip
+    lines = []
+    for system in shown.ranked():
+        worst = shown.worst(system) if system != RETRAINED else None
+        lines.append(
+            [
+                system,
+                spread(shown.leakage(system, None)),
+                spread(shown.leakage(system, PARAPHRASE)),
+                *(spread(shown.get(system, metric, split)) for _, metric, split in FIGURES),
+                spread(shown.get(system, shown.leak, RETAIN)),
+                spread(shown.get(system, "unchanged", RETAIN)),
+                asked(worst.attack) if worst else "–",
+                spread(worst.row if worst else None),
+                spread(worst.yard if worst else None),
+                percent(shown.share(system, "blocked")),
+                percent(shown.most(system, "failed")),
+            ]
+        )
+    return header, lines
+
+
+def attacks_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
+    """Returns the heading and the lines of the table of attacks, a column for each system."""
+    systems = [system for system in shown.ranked() if system not in (RETRAINED, TARGET)]
+    systems = [name for name in (TARGET, RETRAINED) if name in shown.systems] + systems
+    lines = [
+        [asked(attack), *(cell(shown, system, attack) for system in systems)]
+        for attack in shown.attacks
+    ]
+    return [f"forget {shown.leaks} by attack", *systems], lines
+
+
+def cell(shown: Shown, system: str, attack: str | None) -> str:
+    """Writes what leaks under an attack: ``0.42 [30 %, 2 % failed]`` where 30 % were blocked."""
+    row = shown.leakage(system, attack)
+    if row is None:
+        return "–"
+    blocked, failed = (shown.share(system, name, attack) for name in ("blocked", "failed"))
+    notes = [percent(blocked)] if blocked else []
+    notes += [f"{percent(failed)} failed"] if failed else []
+    return f"{number(row.value)} [{', '.join(notes)}]" if notes else number(row.value)
+
+
+def legend(shown: Shown) -> str:
+    """Says what the two tables show."""
+    compared = (
+        "The worst attack is the one under which a system's answers hold most more than the "
+        "retrained model's"
+        if RETRAINED in shown.systems
+        else "The worst attack is the one under which most leaks; there is no retrained model here"
+    )
+    counts = [row.n for attack in shown.attacks for row in [shown.leakage(shown.systems[0], attack)]
+              if row is not None and row.n is not None]  # fmt: skip
+    asked_of = f"{max(counts)} forget cases. " if counts else ""
+    return (
+        f"{asked_of}{compared}. In brackets: 95 % intervals; in square brackets: the share of "
+        "requests that something else than the model answered, and that failed. Blocked: of the "
+        "questions as learned; failed: under the attack with most."
+    )
+
+
+def spread(row: Row | None) -> str:
+    """Writes a figure with its interval where it has one; a dash where there is none."""
+    return "–" if row is None else f"{number(row.value, 3)}{interval(row)}"
+
+
+def interval(row: Row) -> str:
+    """Writes the interval of a figure, in brackets; nothing where there is none."""
+    if row.low is None or row.high is None:
+        return ""
+    return f" ({number(row.low)} to {number(row.high)})"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Writes a figure between 0 and 1; one that its decimals would hide, by its magnitude."""
+    if value and abs(value) < 0.5 * 10**-digits:
+        return f"{value:.0e}".replace("e-0", "e-").replace("-", "−")
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def percent(share: float | None) -> str:
+    """Writes a share; a dash where there is none."""
+    if share is None:
+        return "–"
+    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+def _written(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Writes a table whose names may be anything."""
+    return markdown([*map(escaped, header)], [[*map(escaped, line)] for line in lines])
+
+
+def escaped(name: str) -> str:
+    """Writes a name so that Markdown shows it as it is."""
+    return _MARKUP.sub(lambda match: f"\\{match[0]}", " ".join(name.split()))

@@ -1,0 +1,136 @@
+"""The Markdown tables: what they say is what the result says."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.leakage.attacks import ATTACKS
+from benchmarks.leakage.shown import FORGET, LEAKS, RETRAINED, TARGET, suites
+from benchmarks.leakage.systems import SYSTEMS
+from benchmarks.leakage.table import (
+    FIGURES,
+    PARAPHRASE,
+    attacks_table,
+    cell,
+    escaped,
+    number,
+    percent,
+    systems_table,
+    table,
+)
+from benchmarks.metrics import METRICS
+from benchmarks.metrics.figures import KEPT
+from benchmarks.result import Result, Row
+from tests.benchmarks.leakage.made_up import LEAKY, SUITE, leaked, result
+from tests.benchmarks.test_result import RESULT
+
+
+def of(*rows: Row) -> Result:
+    return RESULT.model_copy(update={"rows": rows})
+
+
+def leak(system: str, attack: str | None, value: float) -> Row:
+    return Row(system=system, split="s: forget", metric="rouge_l", attack=attack, value=value)
+
+
+def share(metric: str, value: float, attack: str | None = None) -> Row:
+    return Row(system="a", split="s: forget", metric=metric, attack=attack, value=value)
+
+
+def test_the_worst_attack_is_the_one_that_gets_most_more_than_of_the_retrained_model() -> None:
+    """`few-shot` has the highest figure, but the retrained model has it too."""
+    rows = [leak("a", "few-shot", 0.8), leak("retrained", "few-shot", 0.7),
+            leak("a", "typos", 0.6), leak("retrained", "typos", 0.3)]  # fmt: skip
+    (shown,) = suites(of(*rows))
+    worst = shown.worst("a")
+    assert worst is not None and worst.attack == "typos" and worst.yard == rows[3]
+    assert worst.excess == pytest.approx(0.3)
+    (alone,) = suites(of(*rows[::2]))
+    worst = alone.worst("a")
+    assert worst is not None and worst.attack == "few-shot" and worst.yard is None
+
+
+def test_an_attack_that_the_retrained_model_was_not_asked_by_is_not_compared() -> None:
+    (shown,) = suites(of(leak("a", "typos", 0.9), leak("a", None, 0.2), leak("retrained", None, 0)))
+    worst = shown.worst("a")
+    assert worst is not None and worst.attack is None
+
+
+def test_the_systems_come_by_what_they_leak_most_by_and_the_models_last() -> None:
+    (shown,) = suites(result())
+    ranked = shown.ranked()
+    assert ranked[0] == "refuse" and ranked[-2:] == ["retrained", "target"]
+    worst = [found.excess for system in ranked[:-2] if (found := shown.worst(system))]
+    assert worst == sorted(worst) and len(worst) == 18
+
+
+def test_each_system_has_a_line_with_its_figures_and_its_worst_attack() -> None:
+    (shown,) = suites(result())
+    header, lines = systems_table(shown)
+    by_name = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+    assert len(by_name) == 20
+    found = by_name["penalize"]
+    assert found["worst attack"] == LEAKY
+    assert found["there"].startswith(f"{leaked('penalize', LEAKY):.3f} (")
+    assert found["retrained there"].startswith(f"{leaked('retrained', LEAKY):.3f} (")
+    assert by_name["target"]["forget ROUGE-L recall"] == "0.990 (0.94 to 1.00)"
+    assert by_name["target"]["forget quality"] == "1e−14"
+    assert by_name["refuse"]["blocked"] == "95 %" and by_name["refuse"]["failed"] == "2 %"
+    assert by_name["retrained"]["worst attack"] == "–"
+    assert by_name["corrupt"]["probability"] == "–"  # it tells no likelihoods
+
+
+def test_each_attack_has_a_line_with_every_system() -> None:
+    (shown,) = suites(result())
+    header, lines = attacks_table(shown)
+    assert [line[0] for line in lines] == ["asked as learned", *ATTACKS]
+    assert header[1:3] == ["target", "retrained"] and len(header) == 21
+    for line in lines:
+        assert float(line[header.index("corrupt")].split()[0]) == pytest.approx(
+            leaked("corrupt", None if line[0] == "asked as learned" else line[0]), abs=0.00501
+        )
+
+
+def test_what_was_blocked_and_failed_stands_beside_the_figure() -> None:
+    (shown,) = suites(of(leak("a", None, 0.42), share("blocked", 0.3), share("failed", 0.02)))
+    assert cell(shown, "a", None) == "0.42 [30 %, 2 % failed]"
+    (shown,) = suites(of(leak("a", None, 0.42), share("blocked", 0.0), share("failed", 0.0)))
+    assert cell(shown, "a", None) == "0.42" and cell(shown, "b", None) == "–"
+
+
+def test_the_whole_text_has_a_part_for_each_suite() -> None:
+    text = table(result(suites=2))
+    assert text.count("| system |") == 2 and f"**{SUITE}**" in text
+    assert text.count("40 forget cases.") == 2 and "commit 0123456789ab" in text
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in lines} == {15, 22}
+    assert "**" not in table(result())
+
+
+def test_names_are_text() -> None:
+    rows = [leak("<script>|*a*\n_b_", "[x](y)", 0.5)]
+    text = table(of(*rows))
+    assert r"\<script\>&#124;\*a\* \_b\_" in text and r"\[x\](y)" in text
+
+
+def test_what_is_shown_is_what_is_measured() -> None:
+    metrics: Any = METRICS
+    named = {figure for metric in metrics.values() for figure in metric.FIGURES}
+    shown = {*LEAKS, *(metric for _, metric, _ in FIGURES), "unchanged", "blocked", "failed"}
+    assert shown | {"leak@1", "leak@64"} <= named and PARAPHRASE in ATTACKS
+    assert {TARGET, RETRAINED} <= set(SYSTEMS)
+    assert {split for _, _, split in FIGURES} == {FORGET, KEPT}
+
+
+def test_a_result_without_attacks_has_one_table() -> None:
+    text = table(of(Row(system="a", split="s: kept", metric="model_utility", value=0.5)))
+    assert "| a | – |" in text and "by attack" not in text
+
+
+def test_numbers() -> None:
+    assert [number(v) for v in (0.0, 1.0, 0.004, 1e-20, -0.5)] == [
+        "0.00", "1.00", "4e−3", "1e−20", "−0.50",
+    ]  # fmt: skip
+    assert number(0.9949, 3) == "0.995"
+    assert [percent(v) for v in (None, 0.0, 0.001, 1.0)] == ["–", "0 %", "<1 %", "100 %"]
+    assert escaped("a  b") == "a b"
