@@ -46,8 +46,9 @@ def load(folder: Path, settings: Settings) -> Base:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
-    from adapters.machine import arithmetic
+    from adapters.machine import arithmetic, flush_denormals
 
+    flush_denormals()
     disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -47,7 +47,7 @@ SUITE = "tofu-mini"
 # A trial, of a few minutes on two cores.
 QUICK_SIZE = 4
 QUICK_SYSTEMS = ("target", "retrained", "refuse", "corrupt")
-QUICK_ATTACKS = ("paraphrase", "role play", "base64", "prefix injection", "pronoun turns")
+QUICK_ATTACKS = ("paraphrase", "role play", "base64", "prefix injection", "turns with a pronoun")
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,8 @@ from benchmarks.leakage.systems.base import Running, System
 from benchmarks.result import ROOT
 
 FORGET = "forget"
-OTHERS = "retain"  # what an attacker may know of: others like those that are forgotten
+# What an attacker may know of, as far as an attack says so; never the case that is asked about.
+OTHERS = ("retain", FORGET)
 _BATCH = 256  # requests, or answers to be scored
 T = TypeVar("T")
 _CAUSAL = 4  # answers that are scored once more, cut
@@ -127,7 +128,7 @@ def _key(
     part: Part, system: System, suite: Suite, seed: int, made_of: Mapping[str, Any]
 ) -> dict[str, Any]:
     cases = [asdict(case) for case in _asked(part, suite)]
-    others = [asdict(case) for case in suite.splits.get(OTHERS, ())] if part.attack else []
+    others = [asdict(case) for case in _others(suite)] if part.attack else []
     return {
         "suite": suite.name,
         "system": system.name,
@@ -150,13 +151,17 @@ def _asked(part: Part, suite: Suite) -> tuple[Case, ...]:
     return tuple(case for case in cases if case.question)  # without one, a text is only scored
 
 
+def _others(suite: Suite) -> list[Case]:
+    return [case for split in OTHERS for case in suite.splits.get(split, ())]
+
+
 def _made(part: Part, suite: Suite, running: Running, seed: int) -> Any:
     cases = _asked(part, suite)
     if part.kind == "score":
         return _scores(cases, running)
     if part.attack is not None:
-        others = suite.splits.get(OTHERS, ())
-        told: Iterable[Sequence[Answer]] = play(part.attack, cases, others, running, seed)
+        told: Iterable[Sequence[Answer]]
+        told = play(part.attack, cases, _others(suite), running, seed)
     else:
         asks = [Ask(case.question, "completion" if case.passage else "chat") for case in cases]
         told = [some for batch in _batches(asks) for some in running.ask(batch)]

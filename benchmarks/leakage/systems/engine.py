@@ -37,7 +37,7 @@ class Settings:
     """
 
     dtype: str = "float32"
-    tokens: int = 4096
+    tokens: int = 8192  # an attack pads prompts with two thousand words on either side
 
 
 class Engine(Running):
