@@ -57,7 +57,7 @@ def plane(shown: Shown, metric: str, numbers: Mapping[str, int], ident: str) -> 
         else:
             axes.set_ylim(-0.04, 1.06)
             axes.set_ylabel(f"forget {shown.leaks}, {'as learned'}")
-        wide = max(x for x, _ in points.values())
+        wide = max(x for x, _ in points.values()) or 1.0
         axes.set_xlim(-0.05 * wide, 1.12 * wide)
         if RETRAINED in points:
             x, y = points[RETRAINED]
