@@ -73,8 +73,13 @@ def share(
     by_kind: dict[str, tuple[type[Detector], DetectOptions, dict[str, Examples]]] = {}
     for target, examples in targets:
         for detector, options, _ in stages_of(_settled(target)):
-            _, _, members = by_kind.setdefault(detector.kind, (detector, options, {}))
+            _, first, members = by_kind.setdefault(detector.kind, (detector, options, {}))
             members[target.id] = examples
+            if getattr(options, "encoder", None) != getattr(first, "encoder", None):
+                raise DataError(
+                    f"target {target.id}: detect: encoder: all targets of kind {detector.kind} "
+                    "share one; name the same folder everywhere, or none"
+                )
     shared = dict(held)
     for kind, (detector, options, members) in by_kind.items():
         if kind not in shared:

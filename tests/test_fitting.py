@@ -368,3 +368,12 @@ def test_what_leaves_no_doubt_scores_above_every_row_that_must_be_kept(
         scores = {side: arrays[file] for side, file in stage["scores"].items()}
         highest = np.nanmax(scores["neighbours"])
         assert stage["sure"] >= stage["threshold"] and stage["sure"] > highest
+
+
+def test_targets_of_one_kind_name_the_same_encoder(remembered: Remembered) -> None:
+    """They share it: the first target's would silently be everybody's."""
+    one = target("classifier")
+    other = target("classifier", encoder="elsewhere").model_copy(update={"id": "other"})
+    examples = Examples((), (), (), ())
+    with pytest.raises(DataError, match=r"target other: detect: encoder: .* share one"):
+        share([(one, examples), (other, examples)], remembered, {})

@@ -87,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         _list()
         return 0
     measured = Run("leakage", args)
+    if args.page is not None and (args.page.is_dir() or not args.page.parent.is_dir()):
+        raise GuardError(f"--page: {args.page}: give a file in a folder that exists")
     attacks = _attacks(args)
     systems = chosen(_systems(args), _options(args))
     wanted = args.suite or [SUITE]
