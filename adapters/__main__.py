@@ -7,6 +7,7 @@ from typing import Protocol
 
 from adapters import assistant, detector, memory, registering, scale, soft_prompt, train
 from adapters.corruption import command as corruption
+from adapters.machine import flushed_denormals
 from adapters.project import command as project
 from adapters.shards import command as shards
 from guard.errors import GuardError
@@ -46,6 +47,7 @@ COMMANDS: dict[str, Command] = {
     "detector": detector,
     "registry": registering,
 }
+_LIGHT = ("registry",)  # computes nothing, so torch need not be imported
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.command == "objectives":
             return train.objectives(args)
-        return COMMANDS[args.command].run(args)
+        if args.command in _LIGHT:
+            return COMMANDS[args.command].run(args)
+        with flushed_denormals():
+            return COMMANDS[args.command].run(args)
     except GuardError as error:
         print(f"adapters: {error}", file=sys.stderr)
         return 2

@@ -26,9 +26,6 @@ def load(model: str) -> tuple[Path, Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
-    from adapters.machine import flush_denormals
-
-    flush_denormals()
     folder = model_folder(resolve(model))
     here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind = torch.float32 if here.type == "cpu" else torch.bfloat16

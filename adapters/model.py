@@ -46,9 +46,8 @@ def load(folder: Path, settings: Settings) -> Base:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
-    from adapters.machine import arithmetic, flush_denormals
+    from adapters.machine import arithmetic
 
-    flush_denormals()
     disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from adapters.loading import Scaled, load
+from adapters.machine import flushed_denormals
 from adapters.objectives import OBJECTIVES
 from adapters.scale import choose_scale
 from benchmarks.interventions import write_rows
@@ -210,12 +211,14 @@ class _Bench:
 
     def _known(self, adapter: Path | None, scale: float, model: str) -> Knowledge:
         say(f"asking {model if adapter is None else adapter.name}")
-        _, tokenizer, loaded = load(str(self._world.model(model)))
-        if adapter is not None:
-            scaled = Scaled(loaded, adapter)
-            scaled.scale(scale)
-            loaded = scaled.model
-        return knowledge(loaded, tokenizer, self._world, self._size)
+        folder = str(self._world.model(model))
+        with flushed_denormals():
+            _, tokenizer, loaded = load(folder)
+            if adapter is not None:
+                scaled = Scaled(loaded, adapter)
+                scaled.scale(scale)
+                loaded = scaled.model
+            return knowledge(loaded, tokenizer, self._world, self._size)
 
     def _once(self, name: str, make: Any) -> dict[str, Any]:
         path = self._work / f"{name}.json"

@@ -181,13 +181,17 @@ def test_lora_is_forced_for_every_module() -> None:
 
 def test_an_engine_that_leaves_modules_out_is_refused() -> None:
     """vLLM would drop those of an adapter without a word, and the model would remember."""
-    model = SimpleNamespace(enable_prompt_embeds=False, logits_processors=None)
+    model = SimpleNamespace(
+        enable_prompt_embeds=False, logits_processors=None, logprobs_mode="raw_logprobs"
+    )
     held = SimpleNamespace(max_loras=4, max_lora_rank=32, target_modules=["o_proj"])
     config = SimpleNamespace(model_config=model, lora_config=held)
     needed = {"enable_lora": True, "max_lora_rank": 24, "lora_target_modules": None}
     assert compat.missing_engine_args(config, needed) == ["lora_target_modules=None"]
     held.target_modules = None
     assert compat.missing_engine_args(config, needed) == []
+    scoring = {"logprobs_mode": "processed_logprobs"}
+    assert compat.missing_engine_args(config, scoring) == ["logprobs_mode=processed_logprobs"]
 
 
 class Engine:
