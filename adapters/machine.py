@@ -31,8 +31,11 @@ def flushed_denormals() -> Iterator[None]:
     before torch computes anything: its threads take it over as they start. This thread gets its
     arithmetic back at the end, since thresholds of detectors may be such numbers.
     """
+    import numpy as np
     import torch
 
+    for kind in (np.float32, np.float64):
+        np.finfo(kind)  # looks for the least number, and would warn that there is none
     torch.set_flush_denormal(True)
     try:
         yield
