@@ -55,6 +55,9 @@ class Worker:
             "dtype": dtype,
             "max_model_len": self.most,
             "seed": 0,
+            # vLLM 0.32 dies on CPUs of a seed where a prompt is filled in piece by piece.
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(self.most, 8192),
         }
         self.llm: Any
         self.guard: Any = None
@@ -117,15 +120,12 @@ class Worker:
 
     def _enqueue(self, ask: Ask) -> None:
         from vllm import SamplingParams, TokensPrompt
-        from vllm.platforms import current_platform
 
         params = SamplingParams(
             n=ask.samples if ask.temperature else 1,  # greedy samples are all the same
             temperature=ask.temperature,
             max_tokens=ask.max_tokens,
-            # vLLM 0.32 dies on CPUs of a seed where a prompt is filled in pieces; the engine's own
-            # seed makes the same batches the same answers.
-            seed=None if current_platform.is_cpu() or not ask.temperature else ask.seed,
+            seed=ask.seed if ask.temperature else None,
         )
         if ask.form == "completion":
             self.llm.enqueue([text_of(ask.prompt)], params, use_tqdm=False)

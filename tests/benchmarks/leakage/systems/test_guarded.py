@@ -128,7 +128,7 @@ def test_systems_are_chosen_by_name() -> None:
 def test_a_guard_in_an_engine(folder: Path) -> None:
     """Refusals are blocked and have no likelihood; what is not flagged is the model's."""
     flagged, france = "Where did Odalys Brennick live?", "What is the capital of France?"
-    long = Ask("word " * 5000)
+    long = Ask("word " * 9000)
     with _guarded().start(PERSON, folder) as running:
         asks = [
             Ask(flagged, samples=2), Ask(france, max_tokens=16), Ask(flagged, "completion"),
