@@ -6,6 +6,7 @@ default one, so that systems differ in what they do, not in what they notice.
 
 from collections.abc import Mapping, Sequence
 
+from benchmarks.leakage.systems.attacked import Attacked
 from benchmarks.leakage.systems.guarded import Choice
 from benchmarks.leakage.systems.parts import Difference, SoftPrompt, Subtracted
 
@@ -20,4 +21,6 @@ INTERVENTIONS: Mapping[str, Sequence[Choice]] = {
     "offset": [Difference()],
     "adapter, subtracted": [Subtracted()],
     "adapter and penalize": [Subtracted(), {"kind": "penalize"}],
+    "adapter, int8": [Attacked(Subtracted(), "quantise: int8")],
+    "adapter, int4": [Attacked(Subtracted(), "quantise: int4")],
 }

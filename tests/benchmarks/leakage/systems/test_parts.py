@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from benchmarks.leakage.case import Given, Models, Suite
 from benchmarks.leakage.systems import parts
+from benchmarks.leakage.systems.attacked import Attacked
 from benchmarks.leakage.systems.once import forget_rows, made_once
 from benchmarks.leakage.systems.options import Options
 from benchmarks.leakage.systems.parts import (
@@ -23,6 +25,7 @@ from guard.data import Row
 from guard.errors import DataError, ModelError
 from guard.interventions import INTERVENTIONS
 from guard.interventions.soft_prompt import read_soft_prompt
+from guard.lora import WEIGHTS
 from tests.adapters.tiny import FORGET, RETAIN, make_model
 from tests.benchmarks.leakage.systems.stub import SUITE
 from tests.loras import write_lora
@@ -74,6 +77,22 @@ def test_a_memory_is_subtracted_as_far_as_the_base_model_knows(
     other = replace(suite, given=replace(suite.given, forget=suite.given.forget[:-1]))
     with pytest.raises(AssertionError, match="second time"):
         Subtracted().made(other, tmp_path / "one", options)
+
+
+@pytest.mark.parametrize(("bits", "near"), [(8, 0.01), (4, 0.2)])
+def test_an_adapters_weights_are_rounded_and_its_scale_is_kept(
+    suite: Suite, tmp_path: Path, bits: int, near: float
+) -> None:
+    options = Options(parts=tmp_path / "shared")
+    whole = Subtracted().made(suite, tmp_path, options)
+    made = Attacked(Subtracted(), f"quantise: int{bits}").made(suite, tmp_path, options)
+    _taken(made)
+    assert made["scale"] == whole["scale"] and made["path"] != whole["path"]
+    before, after = (load_file(Path(one["path"]) / WEIGHTS) for one in (whole, made))
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        off = float((after[name].float() - tensor.float()).norm() / tensor.float().norm())
+        assert 0 < off < near, name
 
 
 def test_a_memory_that_is_given_is_taken(suite: Suite, tmp_path: Path) -> None:
