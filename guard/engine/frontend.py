@@ -114,7 +114,9 @@ def load_guard(settings: Settings, vllm_config: Any) -> Guard:
     if "logits_processors" in needed:
         reason = compat.steering.unsupported_with_steering(vllm_config)
         if reason is not None:
-            raise EngineError(f"answers are steered here: {reason}")
+            steered = "logits_processors" in guard.engine_args
+            who = "the policy's interventions steer" if steered else "the evaluation mode steers"
+            raise EngineError(f"{who} answers: {reason}")
     return guard
 
 
