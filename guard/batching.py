@@ -2,7 +2,8 @@
 
 One thread encodes. It takes whatever has come in while it was busy and encodes it in one go, so
 batches form by themselves when there is much to do, and nobody waits for one to fill up. The thread
-may be kept to a few CPU threads, so that it does not fight the engine for them.
+may be kept to a few CPU threads, so that it does not fight the engine for them. It ends when it has
+had nothing to do for a while: a guard that was replaced leaves neither thread nor encoder behind.
 """
 
 import os
@@ -21,6 +22,7 @@ from guard.models import resolve
 
 THREADS = "GUARD_ENCODER_THREADS"  # environment: CPU threads of the encoder
 _TOGETHER = 64  # requests whose texts are encoded in one go
+_IDLE = 30.0  # seconds without work until the thread ends; the next text starts another
 
 _Job = tuple[list[str], "Future[Vectors]"]
 
@@ -36,7 +38,7 @@ class Batcher:
         self._encode = encode
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._started = False
+        self._running = False
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Encodes texts as unit vectors, float32 [n, dimensions].
@@ -44,17 +46,24 @@ class Batcher:
         Raises:
             Exception: Whatever the encoder raises for these texts.
         """
-        with self._lock:
-            if not self._started:
-                self._started = True
-                threading.Thread(target=self._run, name="guard-encoder", daemon=True).start()
         future: Future[Vectors] = Future()
-        self._jobs.put((list(texts), future))
+        with self._lock:  # a thread that is about to end has seen this job, or is none any more
+            self._jobs.put((list(texts), future))
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="guard-encoder", daemon=True).start()
         return future.result()
 
     def _run(self) -> None:
         while True:
-            jobs = [self._jobs.get()]
+            try:
+                jobs = [self._jobs.get(timeout=_IDLE)]
+            except queue.Empty:
+                with self._lock:
+                    if not self._jobs.empty():
+                        continue
+                    self._running = False
+                    return
             while len(jobs) < _TOGETHER and not self._jobs.empty():
                 jobs.append(self._jobs.get())
             self._serve(jobs)
@@ -103,8 +112,7 @@ class BundleEncoder:
         return self._batcher(texts)
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
-        if self._encoder is None:
-            limit_threads()
+        limit_threads()  # torch keeps the number thread by thread
         return self._checked()(texts)
 
     def _checked(self) -> Encoder:

@@ -1,11 +1,15 @@
 """Requests share the encoder: batches form by themselves, and nobody pays for another's text."""
 
+import gc
 import os
 import queue
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -176,6 +180,40 @@ def test_one_thread_encodes() -> None:
         assert isinstance(vectors, np.ndarray) and vectors.tolist() == plain(texts).tolist()
 
 
+def test_the_thread_ends_when_it_is_idle_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_IDLE", 0.05)
+    batcher = Batcher(plain)
+    ours: set[threading.Thread] = set()
+    before = set(threading.enumerate())
+    for text in "abc":
+        assert batcher([text]).tolist() == plain([text]).tolist()
+        ours = set(threading.enumerate()) - before
+        for thread in ours:
+            thread.join(timeout=30)
+            assert not thread.is_alive()
+
+
+def test_no_text_is_lost_while_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_IDLE", 0.0)
+    batcher = Batcher(plain)
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda n: batcher([f"text {n}"]).tolist(), range(2000), timeout=60)
+        assert list(found) == [plain([f"text {n}"]).tolist() for n in range(2000)]
+
+
+def test_a_guard_that_is_gone_leaves_no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_IDLE", 0.05)
+    batcher = Batcher(plain)
+    batcher(["text"])
+    gone = weakref.ref(batcher)
+    del batcher
+    until = time.monotonic() + 30
+    while gone() is not None and time.monotonic() < until:
+        time.sleep(0.01)
+        gc.collect()
+    assert gone() is None
+
+
 def test_no_thread_before_the_first_text() -> None:
     before = threading.active_count()
     Batcher(plain)
@@ -232,6 +270,38 @@ def test_it_is_loaded_once(monkeypatch: pytest.MonkeyPatch, sha256: str) -> None
     for thread in threads:
         thread.join(60)
     assert len(made) == 1 and wrong == []
+
+
+def test_a_thread_that_comes_back_is_kept_to_its_cpu_threads(
+    monkeypatch: pytest.MonkeyPatch, sha256: str
+) -> None:
+    import torch
+
+    seen: list[int] = []
+
+    class Fake:
+        def __init__(self, folder: str) -> None:
+            self.folder = folder
+
+        def __call__(self, texts: Sequence[str]) -> Vectors:
+            seen.append(torch.get_num_threads())
+            return plain(texts)
+
+    monkeypatch.setenv(THREADS, "3")
+    monkeypatch.setattr(batching, "Encoder", Fake)
+    monkeypatch.setattr(batching, "_IDLE", 0.0)
+    found = BundleEncoder(NAME, sha256)
+    outside = torch.get_num_threads()
+    try:
+        for _ in range(3):
+            before = set(threading.enumerate())
+            found(["ab"])
+            for thread in set(threading.enumerate()) - before:
+                thread.join(timeout=30)
+            torch.set_num_threads(outside)
+    finally:
+        torch.set_num_threads(outside)
+    assert seen == [3, 3, 3]
 
 
 # CPU threads.

@@ -150,7 +150,7 @@ def test_what_was_changed_is_made_again() -> None:
 
 
 def test_many_processes_make_one_ladder(cache: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # this process has threads: they hold locks
     with context.Pool(6) as pool:
         found = pool.map(_rungs, range(12))
     assert len({tuple(rungs) for rungs in found}) == 1
