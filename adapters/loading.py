@@ -63,6 +63,7 @@ class Scaled:
             for module in tuned.modules()
             if hasattr(module, "lora_A") and hasattr(module, "scaling")
         }
+        self._tuned = tuned
         self.model: Any = tuned.get_base_model()
 
     def scale(self, factor: float) -> None:
@@ -70,6 +71,10 @@ class Scaled:
         for module, scaling in self._full.items():
             for name, full in scaling.items():
                 module.scaling[name] = full * factor
+
+    def merged(self) -> Any:
+        """Adds the LoRA to the weights at the scale it has; there is no changing it afterwards."""
+        return self._tuned.merge_and_unload()
 
 
 def embedding_factor(model: Any, folder: Path) -> float:

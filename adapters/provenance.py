@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "guard_adapter.json"
 CARD = "README.md"
+KEY = "guard"  # of provenance in the header of a safetensors file
 _PACKAGES = ("unlearn-guard", "torch", "transformers", "peft", "accelerate")
 
 
@@ -70,6 +71,18 @@ def read(folder: Path) -> dict[str, Any] | None:
     try:
         fields = json.loads((folder / NAME).read_text("utf-8"))
     except (OSError, ValueError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def of_file(path: Path) -> dict[str, Any] | None:
+    """The provenance in a safetensors file's header; None where there is none that can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            fields = json.loads((file.metadata() or {})[KEY])
+    except (OSError, SafetensorError, KeyError, ValueError):
         return None
     return fields if isinstance(fields, dict) else None
 

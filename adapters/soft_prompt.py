@@ -6,9 +6,10 @@ them before flagged prompts.
 """
 
 import argparse
+import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,8 @@ def train_soft_prompt(
         report=report,
     )
     rows = tuned.prompt_encoder[tuned.active_adapter].embedding.weight.detach()
-    _save(rows.float().cpu() / factor, out)  # as an engine's look-up would give them
+    # As an engine's look-up would give them.
+    _save(rows.float().cpu() / factor, made_of, out)
     checkpoint.remove()
     return fitted
 
@@ -119,7 +121,8 @@ def _with_prompt(model: Any, tokens: int, seed: int) -> Any:
     return tuned
 
 
-def _save(rows: "torch.Tensor", out: Path) -> None:
+def _save(rows: "torch.Tensor", made_of: Mapping[str, Any], out: Path) -> None:
+    """Writes rows and provenance, but no time: the same training makes the same file."""
     from safetensors.torch import save_file
 
     temp: str | None = None
@@ -127,7 +130,8 @@ def _save(rows: "torch.Tensor", out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         handle, temp = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
         os.close(handle)
-        save_file({"prompt_embeddings": rows.contiguous()}, temp)
+        header = {provenance.KEY: json.dumps({"version": 1, **made_of}, sort_keys=True)}
+        save_file({"prompt_embeddings": rows.contiguous()}, temp, header)
         os.replace(temp, out)
     except OSError as error:
         raise ModelError(f"{out}: cannot be written: {error.strerror}") from None

@@ -76,7 +76,8 @@ def measure(
                 continue
             try:
                 told = _progress(suite, system)
-                evidence.append(gather(system, suite, attacks, store, seed, made_of, told))
+                asked = system.asked(suite)
+                evidence.append(gather(system, asked, attacks, store, seed, made_of, told))
             except protocol.ProtocolError:
                 raise
             except GuardError as error:

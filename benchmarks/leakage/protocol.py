@@ -9,7 +9,7 @@
 No message quotes a row: they are personal data.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from benchmarks.leakage.ask import Forced
@@ -17,7 +17,6 @@ from benchmarks.leakage.case import Case, Loaded
 from benchmarks.leakage.separation import (
     ProtocolError,
     check,
-    check_made_from,
     clean,
     forgotten,
     seen,
@@ -33,10 +32,8 @@ __all__ = [
     "check",
     "check_causal",
     "check_forced",
-    "check_made_from",
     "check_result",
     "check_shares",
-    "check_tokens",
     "clean",
     "extent",
     "forgotten",
@@ -65,26 +62,6 @@ def check_forced(cases: Sequence[Case], forced: Iterable[Forced]) -> None:
             raise ProtocolError("a likelihood is asked for after a prompt that no case has")
         if one.answer not in answers:
             raise ProtocolError("a likelihood is asked for of an answer that no case has")
-
-
-def check_tokens(
-    prompt: int, sent: Sequence[int], answer: Sequence[int], edited: Collection[int]
-) -> None:
-    """Proves that a guard has left the tokens of a forced answer as they are.
-
-    Args:
-        prompt: How many tokens the prompt has.
-        sent: What the model reads: the prompt's tokens and then the answer's.
-        answer: The answer's tokens.
-        edited: Positions whose embeddings are changed.
-
-    Raises:
-        ProtocolError: A token of the answer is another one, or its embedding is changed.
-    """
-    if list(sent[prompt:]) != list(answer):
-        raise ProtocolError("a scored answer's tokens are not those that were asked for")
-    if any(position >= prompt for position in edited):
-        raise ProtocolError("a scored answer's tokens are corrupted; only the prompt's may be")
 
 
 def check_causal(running: Running, forced: Sequence[Forced], tolerance: float = _TOLERANCE) -> None:

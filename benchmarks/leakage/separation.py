@@ -1,11 +1,11 @@
 """Nothing that is asked was there when a guard or an adapter was made."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 from benchmarks.leakage.case import Case, Suite
-from benchmarks.leakage.overlap import Asked, Material, Pair
+from benchmarks.leakage.overlap import Asked, Material
 from benchmarks.split import shipped
 from guard.errors import GuardError
 
@@ -119,28 +119,6 @@ def check(suite: Suite) -> None:
             raise ProtocolError(
                 f"{suite.name}, {name}: {own} of {len(asked)} questions are given and the others "
                 "are not; make two splits of them, since their figures mean different things"
-            )
-
-
-def check_made_from(suite: Suite, rows: Iterable[Pair], what: str) -> None:
-    """Proves that what was made was made from what the suite gives, or from nothing that it asks.
-
-    Args:
-        suite: What is measured.
-        rows: All that it was trained, fitted or calibrated with.
-        what: What was made, for the message.
-
-    Raises:
-        ProtocolError: Some row is of the evaluation.
-    """
-    given = {*suite.given.forget, *suite.given.retain}
-    material = Material(row for row in rows if row not in given)
-    for name, cases in suite.splits.items():
-        here = _seen(cases, material)
-        if here:
-            raise ProtocolError(
-                f"{what}: was made from questions or answers of {len(here.cases)} cases of "
-                f"{suite.name}, {name}; make it from what the suite gives"
             )
 
 

@@ -19,6 +19,7 @@ from benchmarks.leakage.systems.models import Model, Which
 from benchmarks.leakage.systems.options import Options, Remote
 from benchmarks.leakage.systems.prefix import prefixed
 from benchmarks.leakage.systems.published import PUBLISHED
+from benchmarks.leakage.systems.weights import WEIGHTS, Weights
 from guard.errors import GuardError
 
 __all__ = ["ENDPOINT", "MODELS", "SYSTEMS", "Options", "Remote", "System", "chosen"]
@@ -53,6 +54,11 @@ def _published(name: str, options: Options) -> System:
     return Guarded(name, published.intervene, published.detect, options)
 
 
+def _weights(name: str, options: Options) -> System:
+    edited, relearned = WEIGHTS[name]
+    return Weights(name, edited, relearned, options)
+
+
 def _endpoint(options: Options) -> System:
     if options.remote is None:
         raise GuardError("endpoint: give its address and what it calls the model")
@@ -63,6 +69,7 @@ def _endpoint(options: Options) -> System:
 SYSTEMS: Mapping[str, Callable[[Options], System]] = {
     **{name: partial(_model, name) for name in MODELS},
     **{name: partial(_guarded, name) for name in INTERVENTIONS},
+    **{name: partial(_weights, name) for name in WEIGHTS},
     **{name: partial(_guardrail, name) for name in _GUARDRAILS},
     **{name: partial(_published, name) for name in PUBLISHED},
     ENDPOINT: _endpoint,

@@ -1,7 +1,6 @@
 """Adapters whose weights are rounded, as a deployment may: does what was forgotten come back?
 
-Relearning (`attacks.weights.relearn`) is no system here: who trains the weights further holds them,
-and an adapter that is given by request is undone by leaving it out.
+Relearning is of weights that are handed on: `benchmarks.leakage.systems.weights`.
 """
 
 from dataclasses import dataclass

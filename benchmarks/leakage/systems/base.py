@@ -72,3 +72,7 @@ class System(ABC):
     def missing(self, suite: Suite) -> str | None:
         """Says why it does not apply to a suite; None where it does."""
         return None
+
+    def asked(self, suite: Suite) -> Suite:
+        """Returns the suite without the cases that an attacker who made this system knows."""
+        return suite

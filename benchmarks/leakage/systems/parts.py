@@ -12,6 +12,7 @@ from typing import Any
 
 from adapters import provenance
 from benchmarks.leakage.case import Suite
+from benchmarks.leakage.separation import ProtocolError
 from benchmarks.leakage.systems.once import forget_rows, made_once, retain_rows
 from benchmarks.leakage.systems.options import Options
 from guard.errors import DataError, ModelError
@@ -85,7 +86,9 @@ class SoftPrompt(Part):
 
     def made(self, suite: Suite, folder: Path, options: Options) -> dict[str, Any]:
         if options.soft_prompt is not None:
-            return {"kind": "soft_prompt", "path": str(options.soft_prompt.resolve())}
+            given = options.soft_prompt.resolve()
+            check_made_from(suite, provenance.of_file(given), str(given))
+            return {"kind": "soft_prompt", "path": str(given)}
         from adapters.objectives import OBJECTIVES
         from adapters.settings import settings_for
         from adapters.soft_prompt import train_soft_prompt
@@ -158,11 +161,38 @@ def memory(suite: Suite, folder: Path, options: Options) -> Path:
             raise ModelError(
                 f"{options.memory}: holds no {WEIGHTS}; give a memory adapter's folder"
             )
+        check_made_from(suite, provenance.read(options.memory), str(options.memory))
         return options.memory.resolve()
     if suite.models.base is None:
         raise ModelError(f"{suite.name} has no base model that a memory could be trained on")
     where = options.parts or folder
     return _trained(suite.models.base, "negate", suite, where, {"seed": options.seed})
+
+
+def check_made_from(suite: Suite, made_of: Mapping[str, Any] | None, what: str) -> None:
+    """Proves that something given was trained with what the suite gives, and nothing that it asks.
+
+    Args:
+        suite: What is measured.
+        made_of: Its provenance, where it has any.
+        what: What it is, for the message.
+
+    Raises:
+        ProtocolError: It was not, or does not say.
+    """
+    if made_of is None:
+        raise ProtocolError(
+            f"{what}: does not say what it was trained with; train it with python -m adapters, or "
+            "leave it out and have it trained here"
+        )
+    kept = made_of.get("settings", {}).get("retain") != "none"
+    used = {"forget": forget_rows, **({"retain": retain_rows} if kept else {})}
+    for name, rows in used.items():
+        if made_of.get(name) != provenance.rows(rows(suite.given)):
+            raise ProtocolError(
+                f"{what}: was trained with other {name} rows than {suite.name} gives; leave it out "
+                "and have it trained here"
+            )
 
 
 def scale(suite: Suite, adapter: Path, folder: Path) -> float:

@@ -107,13 +107,6 @@ def test_a_forget_split_is_given_whole_or_not_at_all() -> None:
         protocol.check(suite(splits={"forget": (ADA, unseen), "retain": (BO,)}))
 
 
-def test_what_an_adapter_was_trained_with_must_be_what_the_suite_gives() -> None:
-    protocol.check_made_from(suite(), [FORGET, RETAIN, ("What is bread?", "Food.")], "adapter")
-    for row in ((BO.question, BO.answer), (ADA.paraphrased or "", ADA.answer)):
-        with pytest.raises(ProtocolError, match=r"adapter: was made from .* 1 cases"):
-            protocol.check_made_from(suite(), [FORGET, row], "adapter")
-
-
 @holds(st.text(min_size=1), st.sampled_from([str.upper, str.title, lambda text: f" {text}!"]))
 def test_case_and_signs_hide_no_text(text: str, change: object) -> None:
     changed = str(change(f"ada {text}"))  # type: ignore[operator]
@@ -141,13 +134,6 @@ def test_only_a_cases_own_answers_are_scored_after_its_own_questions() -> None:
     ):
         with pytest.raises(ProtocolError):
             protocol.check_forced([ADA], [bad])
-
-
-def test_a_corrupted_answer_token_is_refused() -> None:
-    protocol.check_tokens(3, [1, 2, 3, 7, 8], [7, 8], {0, 2})
-    for sent, edited in (([1, 2, 3, 7, 9], {0}), ([1, 2, 3, 7, 8], {0, 3})):
-        with pytest.raises(ProtocolError, match="scored answer's tokens"):
-            protocol.check_tokens(3, sent, [7, 8], edited)
 
 
 class Words(Running):

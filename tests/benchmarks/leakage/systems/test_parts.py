@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from adapters import provenance
 from benchmarks.leakage.case import Given, Models, Suite
+from benchmarks.leakage.separation import ProtocolError
 from benchmarks.leakage.systems import parts
 from benchmarks.leakage.systems.attacked import Attacked
 from benchmarks.leakage.systems.once import forget_rows, made_once
@@ -98,9 +100,24 @@ def test_an_adapters_weights_are_rounded_and_its_scale_is_kept(
 def test_a_memory_that_is_given_is_taken(suite: Suite, tmp_path: Path) -> None:
     assert suite.models.base is not None
     given = write_lora(tmp_path / "memory", Path(suite.models.base))
+    with pytest.raises(ProtocolError, match="does not say what it was trained with"):
+        parts.memory(suite, tmp_path, Options(memory=given))
+    forget = provenance.rows(forget_rows(suite.given))
+    unused = {"retain": provenance.rows([]), "settings": {"retain": "none"}}
+    _says(given, {"forget": forget, **unused})
     assert parts.memory(suite, tmp_path, Options(memory=given)) == given
+    of_others = provenance.rows(forget_rows(suite.given)[:-1])
+    for said in ({"forget": of_others, **unused}, {**unused}, {**unused, "forget": forget,
+                 "settings": {"retain": "nll"}}, {"forget": forget}):  # fmt: skip
+        _says(given, said)
+        with pytest.raises(ProtocolError, match=r"was trained with other (forget|retain) rows"):
+            parts.memory(suite, tmp_path, Options(memory=given))
     with pytest.raises(ModelError, match=r"holds no adapter_model\.safetensors; give a memory"):
         parts.memory(suite, tmp_path, Options(memory=tmp_path))
+
+
+def _says(folder: Path, made_of: dict[str, Any]) -> None:
+    (folder / provenance.NAME).write_text(json.dumps(made_of), "utf-8")
 
 
 def test_a_choice_that_is_damaged_is_one_line(
@@ -122,8 +139,13 @@ def test_a_soft_prompt_is_trained_and_read(suite: Suite, tmp_path: Path) -> None
     made = SoftPrompt().made(suite, tmp_path, Options())
     _taken(made)
     assert read_soft_prompt(Path(made["path"])).shape == (30, 32)
-    given = SoftPrompt().made(suite, tmp_path, Options(soft_prompt=tmp_path / "other"))
-    assert given["path"] == str(tmp_path / "other")
+    again = SoftPrompt().made(suite, tmp_path, Options(soft_prompt=Path(made["path"])))
+    assert again == made
+    fewer = replace(suite, given=replace(suite.given, forget=suite.given.forget[1:]))
+    with pytest.raises(ProtocolError, match="was trained with other forget rows"):
+        SoftPrompt().made(fewer, tmp_path, Options(soft_prompt=Path(made["path"])))
+    with pytest.raises(ProtocolError, match="does not say"):
+        SoftPrompt().made(suite, tmp_path, Options(soft_prompt=tmp_path / "other"))
 
 
 def test_an_adapter_is_trained_as_it_is_said(suite: Suite, tmp_path: Path) -> None:
