@@ -62,6 +62,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--work", type=Path, metavar="FOLDER", help="keep what was said here, and go on from it")
     add("--page", type=Path, metavar="PATH", help="write the report there, one HTML file")
     add("--size", type=int, metavar="N", help="at most so many cases of a split")
+    add("--attacked", type=int, metavar="N", help="attack at most so many; ask about all as it is")
     models = parser.add_argument_group("models in place of the suite's own")
     for name, what in (
         ("target", "has learned what is to be forgotten"),
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         raise DataError("no suite could be read")
     with tempfile.TemporaryDirectory(prefix="guard-leakage-") as temp:
         store = Store(args.work or Path(temp))
-        rows, missed = measure(loaded.suites, systems, attacks, store, args.seed)
+        rows, missed = measure(loaded.suites, systems, attacks, store, args.seed, args.attacked)
     extent = _extent(args, wanted, loaded, missed)
 
     def fair(result: Result) -> None:
@@ -118,6 +119,8 @@ def _extent(
     extent = protocol.extent(wanted, loaded, args.size, quick=args.quick)
     if extent == protocol.FULL and (args.system or args.attack or args.endpoint or missed):
         return "part: some systems or attacks"
+    if extent == protocol.FULL and args.attacked is not None:
+        return f"part: attacks on at most {args.attacked} cases of a split"
     return extent
 
 
@@ -154,8 +157,9 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def _source(args: argparse.Namespace) -> Source:
-    if args.size is not None and args.size < 1:
-        raise GuardError("--size: give 1 or more")
+    for name in ("size", "attacked"):
+        if (given := getattr(args, name)) is not None and given < 1:
+            raise GuardError(f"--{name}: give 1 or more")
     if args.quick and args.size is None:
         args.size = QUICK_SIZE
     return Source(

@@ -1,7 +1,7 @@
 """One system in one suite: everything is asked and scored, once."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from benchmarks.leakage import protocol
 from benchmarks.leakage.ask import Answer, Ask, Forced, Likelihood
 from benchmarks.leakage.attacks import Attack
-from benchmarks.leakage.case import Case, Suite
+from benchmarks.leakage.case import Case, Suite, some
 from benchmarks.leakage.evidence import Answered, Evidence, Scored
-from benchmarks.leakage.play import play
+from benchmarks.leakage.play import play_all
 from benchmarks.leakage.store import Store, fingerprint
 from benchmarks.leakage.systems.base import Running, System
 from benchmarks.result import ROOT
@@ -20,6 +20,7 @@ FORGET = "forget"
 # What an attacker may know of, as far as an attack says so; never the case that is asked about.
 OTHERS = ("retain", FORGET)
 _BATCH = 256  # requests, or answers to be scored
+_TOGETHER = 8  # attacks that are played at once; what was said is kept after each such lot
 T = TypeVar("T")
 _CAUSAL = 4  # answers that are scored once more, cut
 
@@ -35,11 +36,13 @@ class Part:
         kind: ``ask``: each case as it is; ``attack``; ``score``.
         split: Of the suite.
         attack: In which way it is asked.
+        most: How many cases are asked about, where not all are.
     """
 
     kind: str
     split: str
     attack: Attack | None = None
+    most: int | None = None
 
     @property
     def label(self) -> str:
@@ -47,11 +50,19 @@ class Part:
         return f"{self.split}, {self.attack.name if self.attack else self.kind}"
 
 
-def parts(suite: Suite, system: System, attacks: Sequence[Attack]) -> Iterator[Part]:
+def parts(
+    suite: Suite, system: System, attacks: Sequence[Attack], attacked: int | None = None
+) -> Iterator[Part]:
     """Yields what is asked of a system in a suite.
 
     Attacks are on what is forgotten alone. Scored are splits whose cases have answers, where the
     system can tell how likely they are.
+
+    Args:
+        suite: The suite.
+        system: The system.
+        attacks: In which ways it is asked, besides as it is.
+        attacked: How many cases of a split are attacked, at most.
     """
     for split, cases in suite.splits.items():
         if any(case.question for case in cases):
@@ -63,7 +74,7 @@ def parts(suite: Suite, system: System, attacks: Sequence[Attack]) -> Iterator[P
         if protocol.forgotten(split):
             for attack in attacks:
                 if any(attack.applies(case) for case in cases):
-                    yield Part("attack", split, attack)
+                    yield Part("attack", split, attack, attacked)
 
 
 def gather(
@@ -74,6 +85,7 @@ def gather(
     seed: int,
     made_of: Mapping[str, Any],
     progress: Progress,
+    attacked: int | None = None,
 ) -> Evidence:
     """Asks a system everything that is not in the store yet, and returns all of it.
 
@@ -85,21 +97,24 @@ def gather(
         seed: Of all chance.
         made_of: What else the answers depend on; see `code`.
         progress: Is told of each part.
+        attacked: How many cases of a split are attacked, at most; all by default.
 
     Raises:
         GuardError: The system cannot be started or is gone; or the comparison would not be fair.
     """
-    wanted = list(parts(suite, system, attacks))
+    wanted = list(parts(suite, system, attacks, attacked))
     keys = [_key(part, system, suite, seed, made_of) for part in wanted]
     said = [store.read(key) for key in keys]
     left = [number for number, held in enumerate(said) if held is None]
     if left:
         folder: Path = store.place(suite.name, system.name, "made")
         with system.start(suite, folder) as running:
-            for count, number in enumerate(left):
-                progress(wanted[number].label, count, len(left))
-                said[number] = _made(wanted[number], suite, running, seed)
-                store.write(keys[number], said[number])
+            for lot in _lots(left, wanted):
+                progress(wanted[lot[0]].label, left.index(lot[0]), len(left))
+                made = _made([wanted[number] for number in lot], suite, running, seed)
+                for number, held in zip(lot, made, strict=True):
+                    said[number] = held
+                    store.write(keys[number], held)
         progress("", len(left), len(left))
     answered: dict[tuple[str, str | None], Answered] = {}
     scored: dict[str, Scored] = {}
@@ -145,7 +160,7 @@ def _key(
 def _asked(part: Part, suite: Suite) -> tuple[Case, ...]:
     cases = suite.splits[part.split]
     if part.attack is not None:
-        return tuple(case for case in cases if part.attack.applies(case))
+        return some([case for case in cases if part.attack.applies(case)], part.most)
     if part.kind == "score":
         return tuple(case for case in cases if case.answer)
     return tuple(case for case in cases if case.question)  # without one, a text is only scored
@@ -155,17 +170,26 @@ def _others(suite: Suite) -> list[Case]:
     return [case for split in OTHERS for case in suite.splits.get(split, ())]
 
 
-def _made(part: Part, suite: Suite, running: Running, seed: int) -> Any:
-    cases = _asked(part, suite)
-    if part.kind == "score":
-        return _scores(cases, running)
-    if part.attack is not None:
-        told: Iterable[Sequence[Answer]]
-        told = play(part.attack, cases, _others(suite), running, seed)
-    else:
+def _lots(left: Sequence[int], wanted: Sequence[Part]) -> Iterator[list[int]]:
+    """Attacks are made several at a time, which fills the batches; anything else by itself."""
+    attacks = [number for number in left if wanted[number].attack is not None]
+    yield from ([number] for number in left if wanted[number].attack is None)
+    for at in range(0, len(attacks), _TOGETHER):
+        yield attacks[at : at + _TOGETHER]
+
+
+def _made(lot: Sequence[Part], suite: Suite, running: Running, seed: int) -> list[Any]:
+    first, cases = lot[0], _asked(lot[0], suite)
+    if first.kind == "score":
+        return [_scores(cases, running)]
+    told: Sequence[Sequence[Sequence[Answer]]]
+    if first.attack is None:
         asks = [Ask(case.question, "completion" if case.passage else "chat") for case in cases]
-        told = [some for batch in _batches(asks) for some in running.ask(batch)]
-    return [[[one.text, one.state] for one in some] for some in told]
+        told = [[one for batch in _batches(asks) for one in running.ask(batch)]]
+    else:
+        attacks = [(part.attack, _asked(part, suite)) for part in lot if part.attack is not None]
+        told = play_all(attacks, _others(suite), running, seed)
+    return [[[[one.text, one.state] for one in some] for some in part] for part in told]
 
 
 def _scores(cases: Sequence[Case], running: Running) -> list[Likelihood]:

@@ -42,6 +42,7 @@ def measure(
     attacks: Sequence[Attack],
     store: Store,
     seed: int,
+    attacked: int | None = None,
 ) -> tuple[list[Row], list[Missed]]:
     """Measures systems.
 
@@ -54,6 +55,7 @@ def measure(
         attacks: In which ways what is forgotten is asked for.
         store: What was said before.
         seed: Of all chance.
+        attacked: How many cases of a split are attacked, at most; all by default.
 
     Returns:
         The figures, and what could not be measured.
@@ -77,7 +79,9 @@ def measure(
             try:
                 told = _progress(suite, system)
                 asked = system.asked(suite)
-                evidence.append(gather(system, asked, attacks, store, seed, made_of, told))
+                evidence.append(
+                    gather(system, asked, attacks, store, seed, made_of, told, attacked)
+                )
             except protocol.ProtocolError:
                 raise
             except GuardError as error:

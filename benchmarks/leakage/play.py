@@ -1,4 +1,4 @@
-"""Plays an attack on many cases at once: they go forward in step, so that batches are large."""
+"""Plays attacks on many cases at once: they go forward in step, so that batches are large."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -23,15 +23,17 @@ class _Open:
     """A case whose play goes on.
 
     Attributes:
-        number: Which.
+        number: Which, of all that are played.
+        attack: By what.
         play: Its conversation.
         asks: What it asks next.
         drawn: How many answers it has had drawn.
     """
 
     number: int
+    attack: Attack
     play: Play
-    asks: Sequence[Ask]
+    asks: Sequence[Ask] = ()
     drawn: int = 0
 
 
@@ -46,40 +48,56 @@ def play(
     progress: Progress = lambda done, of: None,
     heard: Heard = lambda number, asks, answers: None,
 ) -> tuple[tuple[Answer, ...], ...]:
-    """Asks a system about each case in an attack's way.
+    """Asks a system about each case in an attack's way; see `play_all`."""
+    (found,) = play_all(
+        [(attack, cases)], others, running, seed, batch=batch, progress=progress, heard=heard
+    )
+    return found
+
+
+def play_all(
+    attacks: Sequence[tuple[Attack, Sequence[Case]]],
+    others: Sequence[Case],
+    running: Running,
+    seed: int,
+    *,
+    batch: int = BATCH,
+    progress: Progress = lambda done, of: None,
+    heard: Heard = lambda number, asks, answers: None,
+) -> list[tuple[tuple[Answer, ...], ...]]:
+    """Asks a system about cases in the ways of several attacks, all at once.
 
     What is asked about a case depends on the seed, the attack, the case, the others and the
-    system's answers; not on which cases are played beside it, nor on the batches. An answer that
-    is ``failed`` goes back to the attack like any other.
+    system's answers; not on what is played beside it, nor on the batches. An answer that is
+    ``failed`` goes back to the attack like any other.
 
     Args:
-        attack: How.
-        cases: What about; the attack applies to each.
+        attacks: How, and what about; an attack applies to each of its cases.
         others: What the attacker knows of other cases; a case itself is not told of itself.
         running: The system.
         seed: Of all chance.
         batch: The most requests that the system is given at a time.
         progress: Is told after each step.
-        heard: Is told all that is said.
+        heard: Is told all that is said; cases are numbered through all attacks.
 
     Returns:
-        For each case the answers that are judged, at least one.
+        For each attack, for each case, the answers that are judged, at least one.
 
     Raises:
-        GuardError: The attack does not apply to a case or goes over its budget, or the system is
+        GuardError: An attack does not apply to a case or goes over its budget, or the system is
             gone.
     """
     judged: dict[int, tuple[Answer, ...]] = {}
     held: list[_Open] = []
     try:
-        for number, case in enumerate(cases):
-            if not attack.applies(case):
-                raise GuardError(f"{attack.name}: does not apply to case {number}")
-            known = [other for other in others if other != case]
-            chance = random.Random(f"{seed} {attack.name} {case.group} {case.question}")
-            talk = attack.play(case, known, chance)
-            held.append(_Open(number, talk, ()))
-        going = [one for one in held if _next(one, None, attack, judged)]
+        for attack, cases in attacks:
+            for number, case in enumerate(cases):
+                if not attack.applies(case):
+                    raise GuardError(f"{attack.name}: does not apply to case {number}")
+                known = [other for other in others if other != case]
+                chance = random.Random(f"{seed} {attack.name} {case.group} {case.question}")
+                held.append(_Open(len(held), attack, attack.play(case, known, chance)))
+        going = [one for one in held if _next(one, None, judged)]
         while going:
             asks = [ask for one in going for ask in one.asks]
             answers: list[list[Answer]] = []
@@ -92,23 +110,24 @@ def play(
                 told = answers[at : at + len(one.asks)]
                 at += len(one.asks)
                 heard(one.number, one.asks, told)
-                if _next(one, told, attack, judged):
+                if _next(one, told, judged):
                     still.append(one)
             going = still
-            progress(len(judged), len(cases))
+            progress(len(judged), len(held))
     finally:
         for one in held:
             one.play.close()
-    return tuple(judged[number] for number in range(len(cases)))
+    found = iter(judged[number] for number in range(len(held)))
+    return [tuple(next(found) for _ in cases) for _, cases in attacks]
 
 
 def _next(
     one: _Open,
     told: Sequence[Sequence[Answer]] | None,
-    attack: Attack,
     judged: dict[int, tuple[Answer, ...]],
 ) -> bool:
     """Takes a play one step on; False when it has ended, and what is judged is noted."""
+    attack = one.attack
     try:
         one.asks = next(one.play) if told is None else one.play.send(told)
     except StopIteration as ended:

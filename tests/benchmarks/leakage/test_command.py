@@ -94,6 +94,7 @@ BAD = [
     (["--attack", "parafrase"], "--attack: no attack 'parafrase'"),
     (["--endpoint", "http://host/v1"], "--endpoint: say with --model"),
     (["--size", "0"], "--size: give 1 or more"),
+    (["--attacked", "0"], "--attacked: give 1 or more"),
     (["--page", "no/such/folder/page.html"], "--page"),
     (["--data", "no/such/folder"], "--data"),
 ]

@@ -114,6 +114,22 @@ def test_only_what_is_forgotten_is_attacked_and_all_is_asked_and_scored() -> Non
     }
 
 
+def test_few_cases_may_be_attacked_and_all_are_asked_as_they_are(tmp_path: Path) -> None:
+    cases = tuple(replace(FORGET, question=f"{n}: {FORGET.question}") for n in range(6))
+    suite = replace(SUITE, splits={**SUITE.splits, "forget": cases}, given=Given((), (), ("x",)))
+    system, store = Made("target", knows), Store(tmp_path)
+
+    def told(part: str, done: int, of: int) -> None:
+        pass
+
+    found = gather(system, suite, CHOSEN, store, 0, {}, told, 2)
+    assert found.answered["forget", None].cases == cases
+    for attack in CHOSEN:
+        assert found.answered["forget", attack.name].cases == (cases[0], cases[3])
+    whole = gather(system, suite, CHOSEN, store, 0, {}, told)
+    assert whole.answered["forget", "paraphrase"].cases == cases
+
+
 def test_each_case_has_the_likelihoods_of_its_own_texts(tmp_path: Path) -> None:
     class Lengths(Made):
         """Scores a text by its length, so that it is known whose score is whose."""

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.leakage.ask import Answer, Ask
 from benchmarks.leakage.attacks.base import Attack, Play
 from benchmarks.leakage.case import Case
-from benchmarks.leakage.play import play
+from benchmarks.leakage.play import play, play_all
 from guard.errors import GuardError
 from tests.benchmarks.leakage.attacks.stub import Stub, echo
 
@@ -72,6 +72,17 @@ def test_a_case_is_asked_the_same_whoever_is_beside_it() -> None:
     alone = [play(Counting(), [case], (), Stub(echo), 0)[0] for case in CASES]
     assert list(together) == alone
     assert together != play(Counting(), CASES, (), Stub(echo), 1)
+
+
+def test_attacks_are_played_together_and_each_has_its_own_answers() -> None:
+    other = Counting()
+    other.name = "counting again"
+    stub = Stub(echo)
+    both = play_all([(Counting(), CASES), (other, CASES[1:3])], (), stub, 0)
+    assert stub.batches == [6, 4, 2, 1]
+    assert both == [play(Counting(), CASES, (), Stub(echo), 0),
+                    play(other, CASES[1:3], (), Stub(echo), 0)]  # fmt: skip
+    assert both[1] != both[0][1:3]
 
 
 def test_no_case_is_told_of_itself() -> None:
