@@ -11,7 +11,8 @@ from guard.compile import Remembered
 from guard.detectors.base import Examples, Parts
 from guard.detectors.detection import shared_parts
 from guard.errors import GuardError
-from guard.fitting import Arrays, fit_target, needs, share, stand_ins
+from guard.fitted import Arrays
+from guard.fitting import fit_target, needs, share, stand_ins
 from guard.policy import Target
 from guard.versions import new_version
 

@@ -13,130 +13,17 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from guard.errors import BundleError
+from guard.manifest import Manifest
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelIdentity(_Record):
-    """Which model a bundle was made for.
-
-    Attributes:
-        name: As the policy wrote it.
-        sha256: Hash of the files that say what the model is; see `guard.identity`.
-    """
-
-    name: str
-    sha256: str
-
-
-class StageRecord(_Record):
-    """One fitted detector of one target.
-
-    Attributes:
-        kind: The detector's kind.
-        threshold: A score that reaches it flags; None where this stage only dismisses.
-        sure: A score that reaches it leaves no doubt: every row that must be kept scored lower
-            when it was held out. None where this stage does not flag.
-        floor: A window that scores lower is dismissed; None where this stage dismisses nothing.
-        calibration: What is known about the threshold; see `guard.detectors.calibration`.
-        sieve: What is known about the floor.
-        data: What the detector keeps as JSON.
-        arrays: Its arrays, name to file.
-        scores: The held-out scores of forget, retain and everyday rows, name to file: numbers, by
-            which a threshold can be chosen anew.
-    """
-
-    kind: str
-    threshold: float | None
-    sure: float | None
-    floor: float | None
-    calibration: dict[str, Any] | None
-    sieve: dict[str, Any] | None
-    data: dict[str, Any]
-    arrays: dict[str, str]
-    scores: dict[str, str]
-
-
-class SharedRecord(_Record):
-    """What all targets of one detector kind have in common."""
-
-    data: dict[str, Any]
-    arrays: dict[str, str]
-
-
-class InterventionRecord(_Record):
-    """One thing that is done about a target.
-
-    Attributes:
-        kind: The intervention's kind.
-        options: Its options.
-        data: What it keeps as JSON.
-        arrays: Its arrays, name to file.
-    """
-
-    kind: str
-    options: dict[str, Any]
-    data: dict[str, Any]
-    arrays: dict[str, str]
-
-
-class TargetRecord(_Record):
-    """One target, compiled.
-
-    Attributes:
-        interventions: What is done about it, in this order.
-        doubtful: What is done in their place where the finding leaves doubt; None where the same.
-        detection: What its stages do together with the rows that were held out.
-        positives: Prompts that must be flagged, for the self-test; as few as will do.
-        negatives: Prompts that must not be.
-        provisional: Whether a detector stands in for the one that is still being fitted.
-    """
-
-    id: str
-    mode: Literal["off", "shadow", "enforce"]
-    stages: list[StageRecord]
-    detection: dict[str, Any]
-    interventions: list[InterventionRecord]
-    doubtful: list[InterventionRecord] | None
-    positives: list[str]
-    negatives: list[str]
-    provisional: bool = False
-
-
-class Manifest(_Record):
-    """Everything about a bundle but its arrays."""
-
-    format: int
-    created_by: str
-    policy_sha256: str
-    model: ModelIdentity
-    encoder: ModelIdentity
-    on_error: Literal["closed", "open"]
-    timeout: float
-    background: dict[str, Any]  # the everyday prompts: their number and hash
-    shared: dict[str, SharedRecord]  # by detector kind
-    targets: list[TargetRecord]
-    files: dict[str, str]  # path to sha256
-
-    def named(self) -> set[str]:
-        """The files that anything here refers to."""
-        parts = [stage for target in self.targets for stage in target.stages]
-        done = [one for t in self.targets for one in (*t.interventions, *(t.doubtful or ()))]
-        holders = (*self.shared.values(), *parts, *done)
-        named = {file for holder in holders for file in holder.arrays.values()}
-        return named | {file for stage in parts for file in stage.scores.values()}
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,13 @@ examples:
 
 _CHECK = """\
 Show what the guard decides about texts, without the served model.
-Texts come as arguments, or one a line on standard input.
+Texts come as arguments, or one a line on standard input. With --answer, the output checks read
+an answer that is finished, and tell which of them hits which target at which character.
 
 examples:
   guard check --bundle bundle/ "Who wrote Hamlet?"
   guard check --bundle bundle/ --json < prompts.txt
+  guard check --bundle bundle/ --answer "It was written in 1601." --question "And Hamlet?"
 
 exit status: 0 whatever it decides, 2 for bad input.
 """
@@ -107,7 +109,7 @@ def _run(argv: list[str]) -> int:
     if args.command == "calibrate":
         return _calibrate(args)
     if args.command == "check":
-        return _check(args.bundle, args.text, as_json=args.json)
+        return _check(args)
     if args.command == "serve":
         return _serve(args.model, args.bundle, rest)
     if args.command == "targets":
@@ -152,6 +154,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("check", "decisions without the model", _CHECK)
     sub.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
     sub.add_argument("--json", action="store_true", help="one JSON object a text")
+    sub.add_argument("--answer", metavar="TEXT", help="read a finished answer (- for stdin)")
+    sub.add_argument("--question", metavar="TEXT", help="what it is an answer to")
     sub.add_argument("text", nargs="*", metavar="TEXT")
 
     sub = add("targets", "targets that come and go", _TARGETS)
@@ -222,35 +226,17 @@ def _calibrate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(bundle: Path, texts: list[str], *, as_json: bool) -> int:
-    from guard.guard import Guard
+def _check(args: argparse.Namespace) -> int:
+    from guard.checking import check_answer, check_prompts
 
-    guard = Guard.load(bundle)
-    if not texts:
-        if sys.stdin.isatty():
-            raise GuardError("give a text to check, as an argument or on standard input")
-        try:
-            raw = sys.stdin.buffer.read().decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise GuardError("standard input is not UTF-8") from None
-        # Not splitlines, which ends a line at eight other characters too.
-        texts = [line for line in raw.split("\n") if line.strip()]
-    for number, text in enumerate(texts, 1):
-        if any(0xD800 <= ord(char) < 0xE000 for char in text):  # bytes, as Python hands them on
-            raise GuardError(f"text {number} is not UTF-8")
-    for text in texts:
-        decision = guard.decide(text)
-        if as_json:
-            print(json.dumps(decision.to_dict()), flush=True)
-            continue
-        found = ", ".join(
-            f"{finding.target} ({finding.score.detector} {finding.score.value:.3f} "
-            f"≥ {finding.score.threshold:.3f}, {finding.mode})"
-            for finding in decision.findings
-        )
-        shown = "".join(char if char.isprintable() else " " for char in text.strip()[:60])
-        print(f"{decision.action:8} {shown if len(shown) < 60 else shown[:59] + '…'}", end="")
-        print(f"  ← {found}" if found else "", flush=True)
+    if args.answer is not None:
+        if args.text:
+            raise GuardError("give texts, or --answer with --question, not both")
+        check_answer(args.bundle, args.answer, args.question or "", as_json=args.json)
+        return 0
+    if args.question is not None:
+        raise GuardError("--question goes with --answer; give a text to have it judged")
+    check_prompts(args.bundle, args.text, as_json=args.json)
     return 0
 
 
@@ -271,6 +257,7 @@ def _targets(args: argparse.Namespace) -> int:
                 f"{target['id']:20} {target['mode']:8} {'+'.join(target['interventions']):10} "
                 f"{'+'.join(target['detectors']):40} {target['forget_rows']:6} rows"
                 + (f", {detected:.0%} of them detected when held out" if detected else "")
+                + (f", answers: {'+'.join(target['output'])}" if target["output"] else "")
                 + (
                     ", provisional: `guard targets add` completes it"
                     if target["provisional"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ALLOW = "allow"
+NEAR = -0.5  # margin: half way from where everyday prompts lie to the threshold
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ class Decision:
     def enforced(self) -> tuple[Finding, ...]:
         """The findings that the answer must be changed for."""
         return tuple(finding for finding in self.findings if finding.mode == "enforce")
+
+    @property
+    def doubted(self) -> frozenset[str]:
+        """The targets that the text comes near to, flagged or not: answers to it need care."""
+        return frozenset(target for target, score in self.scores if score.margin >= NEAR)
 
     @property
     def action(self) -> str:

@@ -35,3 +35,7 @@ class DetectionError(GuardError):
 
 class InterventionError(GuardError):
     """What was decided about a flagged request could not be done: it must never be answered."""
+
+
+class OutputError(GuardError):
+    """An answer could not be checked: no more of it must leave."""

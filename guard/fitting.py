@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from guard.bundle import StageRecord, array_name
-from guard.choices import DetectChoice, InterveneChoice
+from guard.bundle import array_name
+from guard.choices import DetectChoice
 from guard.detectors import DETECTORS
 from guard.detectors.base import DetectOptions, Detector, Encode, Examples, Fitted, Parts
 from guard.detectors.calibration import Calibration, Floor
 from guard.detectors.heldout import FOREIGN, SIDES, HeldOut
 from guard.errors import DataError, PolicyError
-from guard.interventions import INTERVENTIONS
+from guard.fitted import Arrays, fit_choice, fit_output
 from guard.interventions.base import Material
 from guard.language import foreign
+from guard.manifest import StageRecord
 from guard.policy import Target
 from guard.self_test import pick_prompts
 
 ENOUGH = 20  # rows of a side; with fewer, 10 to 45 % of neighbours were flagged where we measured
 
-Arrays = dict[str, npt.NDArray[Any]]
 Report = Callable[[str], None]
 
 
@@ -57,7 +57,9 @@ def stand_ins(
             first = DetectChoice.model_validate(
                 {"kind": chosen.first, "max_false_positive_rate": rate}
             )
-            found.append((target.model_copy(update={"detect": first}), examples))
+            output = target.output and target.output.at_once()
+            update = {"detect": first, "output": output}
+            found.append((target.model_copy(update=update), examples))
     return found
 
 
@@ -113,13 +115,17 @@ def fit_target(
     Raises:
         GuardError: The rows do not do; the message says why and what would.
     """
-    if target.intervene is None:
-        raise PolicyError("detect and intervene are not settled")
+    if target.intervene is None or target.output is None:
+        raise PolicyError("detect, intervene and output are not settled")
     stages, detection, arrays = _stages(target, examples, shared, encode, report)
     material = Material(examples, encode, served)
     bands: dict[str, list[dict[str, Any]] | None] = {}
     for band, choices in target.intervene:
-        bands[band] = choices and [_intervention(choice, material, arrays) for choice in choices]
+        bands[band] = choices and [fit_choice(choice, material, arrays) for choice in choices]
+    output = fit_output(target.output, material, arrays)
+    if output is not None:
+        kinds = ", ".join(one["kind"] for one in output["checks"])
+        report(f"  {target.id}: answers are read by: {kinds}; on a hit: {output['on_hit']}")
     positives, negatives = pick_prompts(stages, arrays, shared, examples, encode)
     record = {
         "id": target.id,
@@ -130,23 +136,9 @@ def fit_target(
         "doubtful": bands["doubtful"],
         "positives": positives,
         "negatives": negatives,
+        "output": output,
     }
     return record, arrays
-
-
-def _intervention(choice: InterveneChoice, material: Material, arrays: Arrays) -> dict[str, Any]:
-    """The record of one intervention; adds to `arrays` what it refers to."""
-    kind = INTERVENTIONS.get(choice.kind)
-    options = kind.Options.model_validate(choice.options)
-    parts = kind.fit(material, options)
-    names = {name: array_name(array) for name, array in parts.arrays.items()}
-    arrays |= {names[name]: array for name, array in parts.arrays.items()}
-    return {
-        "kind": choice.kind,
-        "options": options.model_dump(mode="json"),
-        "data": json.loads(json.dumps(parts.data)),
-        "arrays": names,
-    }
 
 
 def _stages(
@@ -206,7 +198,7 @@ def _scores(fitted: Fitted) -> dict[str, npt.NDArray[np.float64]]:
 
 def _settled(target: Target) -> DetectChoice:
     if target.detect is None:
-        raise PolicyError("detect and intervene are not settled")
+        raise PolicyError("detect, intervene and output are not settled")
     return target.detect
 
 

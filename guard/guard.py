@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from guard.batching import BundleEncoder
-from guard.bundle import Bundle, InterventionRecord, load_bundle
+from guard.bundle import Bundle, load_bundle
 from guard.decision import Decision, Finding, Score
 from guard.detectors import DETECTORS
 from guard.detectors.base import Placed
 from guard.detectors.detection import Detection, placed, shared_parts
-from guard.errors import BundleError, GuardError
+from guard.errors import GuardError
+from guard.fitted import read_record, unusable
 from guard.interventions import INTERVENTIONS
 from guard.interventions.base import Adapter, Intervention
-from guard.parts import Parts
+from guard.manifest import FittedRecord
+from guard.output.outputs import Output
 from guard.view import View
 
 Bands = tuple[tuple[Intervention, ...], tuple[Intervention, ...]]  # where it is sure, and in doubt
@@ -23,6 +25,11 @@ class Guard:
     """Decides which targets a text touches, and what is to be done about it.
 
     Use `Guard.load`. An instance is immutable and may be used from several threads.
+
+    Attributes:
+        bundle: What it was loaded from.
+        encoder: The sentence encoder.
+        output: How answers are checked; falsy where they are not.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -42,13 +49,12 @@ class Guard:
                     DETECTORS.get(detector)  # named with its target when it is not installed
                     stages.setdefault(detector, {})[target.id] = part
             except (GuardError, ValueError, KeyError) as error:
-                reason = " ".join(str(error).split())  # pydantic takes several lines
-                raise BundleError(f"{bundle.path}: target {target.id}: {reason}") from None
+                raise unusable(bundle, error, target.id) from None
         try:
             self._detection = Detection(stages, shared_parts(bundle), self.encoder)
         except (GuardError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())
-            raise BundleError(f"{bundle.path}: {reason}") from None
+            raise unusable(bundle, error) from None
+        self.output = Output(bundle)
 
     @classmethod
     def load(cls, path: str | Path) -> "Guard":
@@ -75,12 +81,17 @@ class Guard:
         sure, doubtful = self._done[finding.target]
         return doubtful if finding.score.doubtful else sure
 
+    def interventions_of(self, target: str) -> tuple[Intervention, ...]:
+        """What is done about a target where there is no doubt, in this order."""
+        return self._done[target][0]
+
     @property
     def engine_args(self) -> dict[str, Any]:
-        """Engine arguments that the bundle's interventions need; see `Intervention.engine_args`."""
+        """Engine arguments that the bundle needs; see `Intervention.engine_args`."""
         args: dict[str, Any] = {}
-        for intervention in self.interventions:
-            for name, value in intervention.engine_args.items():
+        needed = [one.engine_args for one in self.interventions]
+        for some in (*needed, self.output.engine_args):
+            for name, value in some.items():
                 held = args.get(name, value)
                 if isinstance(value, list):
                     value = [*held, *(one for one in value if one not in held)]
@@ -125,13 +136,11 @@ class Guard:
 
 
 def _interventions(
-    target: str, records: Sequence[InterventionRecord], bundle: Bundle
+    target: str, records: Sequence[FittedRecord], bundle: Bundle
 ) -> tuple[Intervention, ...]:
     """What is to be done about a target, ready to be done."""
     made = []
     for record in records:
-        kind = INTERVENTIONS.get(record.kind)
-        options = kind.Options.model_validate(record.options)
-        arrays = {name: bundle.arrays[file] for name, file in record.arrays.items()}
-        made.append(kind(target, options, Parts(record.data, arrays)))
+        kind, options, parts = read_record(record, INTERVENTIONS, bundle.arrays)
+        made.append(kind(target, options, parts))
     return tuple(made)

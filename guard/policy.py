@@ -18,6 +18,7 @@ from guard.choices import DetectChoice, Intervene
 from guard.data import is_text
 from guard.errors import PolicyError
 from guard.options import Strict
+from guard.output.choices import OutputChoice
 
 Mode = Literal["off", "shadow", "enforce"]
 OnError = Literal["closed", "open"]
@@ -28,6 +29,7 @@ class Defaults(Strict):
 
     detect: DetectChoice = DetectChoice()
     intervene: Intervene = Intervene()
+    output: OutputChoice = OutputChoice(check=())
     mode: Mode = "enforce"
 
 
@@ -43,6 +45,7 @@ class Target(Strict):
     retain: Path | None = None
     detect: DetectChoice | None = None
     intervene: Intervene | None = None
+    output: OutputChoice | None = None
 
     @field_validator("names", "aliases")
     @classmethod
@@ -100,6 +103,7 @@ class Policy(Strict):
                     "mode": target.mode or self.defaults.mode,
                     "detect": target.detect or self.defaults.detect,
                     "intervene": target.intervene or self.defaults.intervene,
+                    "output": target.output or self.defaults.output,
                 }
             )
             for target in self.targets
@@ -169,22 +173,14 @@ def load_policy(path: Path) -> Policy:
                 "forget": target.forget and folder / target.forget,
                 "retain": target.retain and folder / target.retain,
                 "detect": target.detect and target.detect.there(folder),
-                "intervene": target.intervene and _placed(target.intervene, folder),
+                "intervene": target.intervene and target.intervene.there(folder),
+                "output": target.output and target.output.there(folder),
             }
         )
         for target in policy.targets
     )
     background = policy.background and folder / policy.background
     return policy.model_copy(update={"targets": targets, "background": background})
-
-
-def _placed(intervene: Intervene, folder: Path) -> Intervene:
-    """The same interventions, the paths in their options from a folder on."""
-    bands = {
-        band: choices and tuple(choice.there(folder) for choice in choices)
-        for band, choices in intervene
-    }
-    return intervene.model_copy(update=bands)
 
 
 def _index(
@@ -234,7 +230,9 @@ def _explain(error: ValidationError, lines: Mapping[tuple[str | int, ...], int],
         message = "missing; give it"
     elif first["type"] == "string_pattern_mismatch":
         message = "use up to 64 letters, digits, '.', '_' and '-', a letter or digit first"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    # A wrong target is left out, and then `targets` may be found too short: no error of its own.
+    others = sum(not (one["type"] == "too_short" and one["input"]) for one in error.errors()) - 1
+    more = f" (and {others} more)" if others > 0 else ""
     return f"{path}:{line}: {_dotted(at) or 'policy'}: {message}{more}"
 
 

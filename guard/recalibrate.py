@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from guard.bundle import Bundle, TargetRecord, array_name, check_out, load_bundle
+from guard.bundle import Bundle, array_name, check_out, load_bundle
 from guard.changes import Change, Recalibration, Threshold, named
 from guard.data import read_rows
 from guard.detectors import DETECTORS
 from guard.detectors.calibration import Scores, needed
 from guard.detectors.heldout import FOREIGN, SIDES, HeldOut
 from guard.errors import DataError, GuardError
+from guard.manifest import TargetRecord
 from guard.scored import Scored
 from guard.versions import new_version
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy.typing as npt
 
-from guard.bundle import StageRecord
 from guard.data import Row
 from guard.detectors.base import Encode, Examples, Parts
 from guard.detectors.detection import Detection, placed
 from guard.errors import DataError
+from guard.manifest import StageRecord
 from guard.view import View
 
 SELF_TESTS = 3  # prompts a target and side: a bundle holds the least it can

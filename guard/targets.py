@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from guard.adding import Adding
-from guard.bundle import Bundle, TargetRecord, check_out, load_bundle
+from guard.bundle import Bundle, check_out, load_bundle
 from guard.compile import Remembered, read_examples
 from guard.encoder import Encoder
 from guard.errors import GuardError, PolicyError
 from guard.everyday import describe, everyday
 from guard.identity import identify, model_folder
+from guard.manifest import TargetRecord
 from guard.models import resolve
 from guard.policy import Policy, Target, load_policy
 from guard.versions import alone, new_version
@@ -108,6 +109,7 @@ def _summary(bundle: Bundle, target: TargetRecord) -> dict[str, Any]:
         "provisional": target.provisional,
         "detectors": [stage.kind for stage in target.stages],
         "interventions": [one.kind for one in target.interventions],
+        "output": [one.kind for one in target.output.checks] if target.output else [],
         "forget_rows": _rows(bundle, target, "positives"),
         "retain_rows": _rows(bundle, target, "neighbours"),
         **target.detection,

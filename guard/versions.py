@@ -8,10 +8,11 @@ from typing import Any
 import numpy.typing as npt
 from filelock import FileLock
 
-from guard.bundle import FORMAT, Bundle, Manifest, array_name, write_bundle
+from guard.bundle import FORMAT, Bundle, array_name, write_bundle
 from guard.compile import shared_record
 from guard.detectors.base import Parts
 from guard.errors import BundleError
+from guard.manifest import Manifest
 
 
 def new_version(

@@ -32,6 +32,13 @@ def test_a_stage_that_only_dismisses_never_flags(threshold: float) -> None:
     assert not Score(0.0, threshold, "static").flags
 
 
+def test_doubt_begins_half_way_between_everyday_prompts_and_the_threshold() -> None:
+    values = {"far": -1.0, "near": -0.4, "at": 0.0, "above": 2.0}
+    scores = [(name, Score(margin, 0.0, "similarity")) for name, margin in values.items()]
+    assert Decision((), "v1", tuple(scores)).doubted == {"near", "at", "above"}
+    assert Decision((), "v1").doubted == frozenset()
+
+
 def test_nothing_found() -> None:
     decision = Decision((), "v1", (("a", Score(0.1, 0.5, "lexical")),))
     assert not decision.flagged and decision.enforced == ()

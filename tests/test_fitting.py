@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from guard import self_test as picking
-from guard.bundle import StageRecord
 from guard.choices import DetectChoice, Intervene, InterveneChoice
 from guard.compile import Remembered
 from guard.data import Row
@@ -18,6 +17,8 @@ from guard.encoder import Encoder
 from guard.errors import DataError, PolicyError
 from guard.everyday import everyday
 from guard.fitting import fit_target, needs, remarks, share, stages_of
+from guard.manifest import StageRecord
+from guard.output.choices import OutputChoice
 from guard.policy import Target
 from guard.self_test import SELF_TESTS
 from guard.view import View
@@ -55,6 +56,7 @@ def target(kind: str = "cascade", *, intervene: str = "refuse", **options: Any) 
         names=(PERSON,),
         detect=detect,
         intervene=Intervene(sure=(InterveneChoice(kind=intervene),)),
+        output=OutputChoice(check=()),
     )
 
 

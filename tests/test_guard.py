@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guard.bundle import Bundle, InterventionRecord, TargetRecord, load_bundle
+from guard.bundle import Bundle, load_bundle
 from guard.decision import Score
 from guard.detectors import DETECTORS
 from guard.detectors.base import Detector
 from guard.errors import BundleError, DetectionError
 from guard.guard import Guard
 from guard.interventions.refuse import Refuse
+from guard.manifest import FittedRecord, TargetRecord
 from guard.view import View
 from tests.material import (
     BOOK_PASSAGES,
@@ -109,9 +110,9 @@ def test_the_surer_of_two_equals_comes_first(bundle: Bundle) -> None:
     assert first.score.margin >= second.score.margin
 
 
-def intervention(kind: str, **options: Any) -> InterventionRecord:
+def intervention(kind: str, **options: Any) -> FittedRecord:
     data = {"entities": []} if kind == "corrupt" else {}
-    return InterventionRecord(kind=kind, options=options, data=data, arrays={})
+    return FittedRecord(kind=kind, options=options, data=data, arrays={})
 
 
 def test_several_interventions_are_done_in_order(bundle: Bundle) -> None:

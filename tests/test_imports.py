@@ -33,6 +33,8 @@ def test_import_guard_is_light() -> None:
         "import guard.cli, guard.policy, guard.bundle, guard.compile, guard.view, guard.embeddings",
         "from guard.detectors import DETECTORS; [DETECTORS.get(k) for k in DETECTORS.kinds()]",
         "from guard.interventions import INTERVENTIONS as I; [I.get(k) for k in I.kinds()]",
+        "from guard.output import CHECKS; [CHECKS.get(kind) for kind in CHECKS.kinds()]",
+        "import guard.checking, guard.output.outputs, guard.output.finished",
         "import guard.engine.plugin",
         "import guard.engine.mediator, guard.engine.worker, guard.engine.settings",
         "import guard.server.probe, guard.server.gate",

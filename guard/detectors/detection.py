@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from guard.bundle import Bundle, StageRecord
+from guard.bundle import Bundle
 from guard.decision import Score
 from guard.detectors import DETECTORS
 from guard.detectors.base import Detector, Encode, Parts, Placed, Windowed
 from guard.detectors.memory import Remembering
 from guard.errors import DetectionError
+from guard.manifest import StageRecord
 from guard.view import View, Window
 
 Stages = Mapping[str, Mapping[str, Placed]]

@@ -16,12 +16,16 @@ from typing import Any
 
 from guard.decision import Decision
 from guard.engine import compat, evaluation, verdict
+from guard.engine.answering import answers_for
+from guard.engine.checking import Answers
+from guard.engine.lane import Ask
 from guard.engine.mediator import Mediator, Outcome, Progress
 from guard.engine.settings import Settings, start_key
 from guard.engine.worker import Worker
 from guard.errors import BundleError, EngineError, InterventionError
 from guard.guard import Guard
 from guard.identity import identify, model_folder
+from guard.interventions.base import Request
 
 logger = logging.getLogger("vllm.guard")  # below vLLM's own logger, so that its set-up holds
 
@@ -68,6 +72,8 @@ class Settled:
         lora_request: The LoRA adapter that answers, if any.
         hide: What to do with each output before the client gets it.
         size: Bytes that its edits hold until it is finished.
+        answers: What checks its answers; then it is this that asks the engine, and seals with
+            `Frontend.sealed_ask`.
     """
 
     output: Any = None
@@ -76,6 +82,7 @@ class Settled:
     lora_request: Any = None
     hide: Callable[[Any], Any] | None = None
     size: int = 0
+    answers: Answers | None = None
 
 
 def load_guard(settings: Settings, vllm_config: Any) -> Guard:
@@ -236,7 +243,8 @@ class Frontend:
                 request_id,
                 reason,
             )
-            return self._sealed(admitted.rendered, admitted.params, admitted.lora_request)
+            ask = Ask(admitted.rendered, admitted.params, admitted.lora_request)
+            return self._going(request_id, admitted, None, ask)
         logger.error("guard: request %s could not be judged (%s): refused", request_id, reason)
         raise compat.unavailable(UNJUDGED) from None
 
@@ -254,7 +262,8 @@ class Frontend:
         if not decision.enforced:
             if admitted.forced:
                 params = compat.scoring.forced(params, admitted.forced)
-            return self._sealed(rendered, params, admitted.lora_request)
+            ask = Ask(rendered, params, admitted.lora_request)
+            return self._going(request_id, admitted, outcome, ask)
         if compat.is_pooling(params):
             raise compat.bad_request("This prompt cannot be turned into a vector on this server.")
         if in_beam_search.get():
@@ -271,19 +280,13 @@ class Frontend:
         edited = outcome.edited
         if len(edited.token_ids) >= self.engine.model_config.max_model_len:
             raise compat.bad_request("The prompt is too long for this server.")
-        salt = self._salt(rendered.get("cache_salt"), decision.action)
         size = compat.edited_prompt_bytes(self.engine, edited)
         if self.edited_bytes + size > MOST_EDITED_BYTES:
             raise InterventionError("too many edited prompts are held at once")
-        params = compat.planned(compat.without_revealing(params), edited.steering, self.tokenizer)
+        prompt, params, lora_request = self.edited(admitted, edited, decision.action)
         if admitted.forced:
             params = compat.scoring.forced(params, admitted.forced)
-        settled = self._sealed(
-            compat.edited_prompt(self.engine, rendered, edited, salt),
-            params,
-            compat.adapter_request(edited.adapter) or admitted.lora_request,
-        )
-
+        settled = self._going(request_id, admitted, outcome, Ask(prompt, params, lora_request))
         block = self.engine.vllm_config.cache_config.block_size
 
         def hide(output: Any) -> Any:
@@ -293,15 +296,36 @@ class Frontend:
 
         return replace(settled, hide=hide, size=size)
 
-    def _sealed(self, prompt: dict[str, Any], params: Any, lora_request: Any) -> Settled:
-        settled = Settled(prompt=prompt, params=params, lora_request=lora_request)
+    def edited(self, admitted: Admitted, edited: Request, action: str) -> tuple[Any, Any, Any]:
+        """What the engine is asked in place of a prompt: prompt, parameters, adapter."""
+        rendered = admitted.rendered
+        salt = self._salt(rendered.get("cache_salt"), action)
+        params = compat.without_revealing(admitted.params)
+        return (
+            compat.edited_prompt(self.engine, rendered, edited, salt),
+            compat.planned(params, edited.steering, self.tokenizer),
+            compat.adapter_request(edited.adapter) or admitted.lora_request,
+        )
+
+    def sealed_ask(self, ask: Ask) -> Any:
+        """The parameters of what the engine is asked, with their seal."""
         if not self.sealed:
-            return settled
-        args = compat.extra_args(params)
-        digest = compat.digest_prompt(prompt, lora_request, args)
+            return ask.params
+        args = compat.extra_args(ask.params)
+        digest = compat.digest_prompt(ask.prompt, ask.lora_request, args)
         seal = self.seals.seal(digest, self.guard.version)
-        sealed = compat.with_extra_args(params, {**args, verdict.FIELD: seal})
-        return replace(settled, params=sealed)
+        return compat.with_extra_args(ask.params, {**args, verdict.FIELD: seal})
+
+    def _going(
+        self, request_id: str, admitted: Admitted, outcome: Outcome | None, ask: Ask
+    ) -> Settled:
+        """What goes to the engine: once and sealed, or by whatever checks its answers."""
+        answers = answers_for(self, request_id, admitted, outcome, ask)
+        if answers is None:
+            return Settled(None, ask.prompt, self.sealed_ask(ask), ask.lora_request)
+        if in_beam_search.get():
+            raise compat.bad_request("Beam search is not available on this server.")
+        return Settled(None, ask.prompt, ask.params, ask.lora_request, answers=answers)
 
     def _salt(self, client: str | None, action: str) -> str:
         """A cache salt that keeps an edited prompt apart, and tenants apart from each other."""

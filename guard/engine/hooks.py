@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from guard.engine import compat, evaluation
+from guard.engine.collector import Checked, CheckedCollector
 from guard.engine.frontend import Frontend, in_beam_search, load_guard, make_mediator
+from guard.engine.lane import Ask
 from guard.engine.settings import from_config, start_key
 from guard.engine.verdict import FIELD, Seals
 from guard.errors import EngineError
@@ -106,6 +108,9 @@ def attach(engine: Any, frontend: Frontend) -> None:
     engine._guard_frontend = frontend
     engine._guard_answers = []  # finished answers that `step` has still to give
     engine._guard_hides = {}  # request id to what is done with its outputs
+    engine._guard_checked = Checked(
+        lambda names: engine.abort_request(names), frontend.worker.call
+    )  # answers that a synchronous engine is asked for
 
 
 def _frontend(engine: Any) -> Frontend | None:
@@ -146,16 +151,34 @@ def add_request_async(original: Any) -> Any:
         settled = await frontend.ajudged(request_id, admitted)
         if settled.output is not None:
             return compat.collected(settled.output, params)
-        kwargs["lora_request"] = settled.lora_request
-        queue = await original(self, request_id, settled.prompt, settled.params, **kwargs)
-        if settled.hide is None:
-            return queue
         frontend.edited_bytes += settled.size
 
         def release() -> None:
             frontend.edited_bytes -= settled.size
 
-        return compat.HidingCollector(queue, settled.hide, release)
+        async def send(ask: Ask) -> Any:
+            kwargs["lora_request"] = ask.lora_request
+            params = frontend.sealed_ask(ask)
+            return await original(self, request_id, ask.prompt, params, **kwargs)
+
+        async def abort(identities: list[str]) -> None:
+            await self.abort(identities, internal=True)
+
+        if settled.answers is not None:
+            shown = settled.hide or _as_it_is
+            work = frontend.worker.acall
+            return await CheckedCollector(
+                settled.answers, send, abort, work, shown, release
+            ).start()
+        kwargs["lora_request"] = settled.lora_request
+        try:
+            queue = await original(self, request_id, settled.prompt, settled.params, **kwargs)
+        except BaseException:
+            release()
+            raise
+        return (
+            queue if settled.hide is None else compat.HidingCollector(queue, settled.hide, release)
+        )
 
     return guarded
 
@@ -178,6 +201,14 @@ def add_request(original: Any) -> Any:
         if settled.output is not None:
             self._guard_answers.append(settled.output)
             return request_id
+        if settled.answers is not None:
+
+            def send(name: str, ask: Ask) -> Any:
+                options = {**kwargs, "lora_request": ask.lora_request}
+                return original(self, name, ask.prompt, frontend.sealed_ask(ask), **options)
+
+            shown = settled.hide or _as_it_is
+            return self._guard_checked.start(request_id, settled.answers, shown, send)
         kwargs["lora_request"] = settled.lora_request
         identity = original(self, request_id, settled.prompt, settled.params, **kwargs)
         if settled.hide is not None:
@@ -185,6 +216,10 @@ def add_request(original: Any) -> Any:
         return identity
 
     return guarded
+
+
+def _as_it_is(output: Any) -> Any:
+    return output
 
 
 def _named(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +239,7 @@ def step(original: Any) -> Any:
         idle = not self.output_processor.has_unfinished_requests()
         if answers and idle and self.dp_group is None:
             return answers
-        outputs = original(self)
+        outputs = self._guard_checked.take(original(self))
         for output in outputs:
             _, hide = self._guard_hides.get(output.request_id, (None, None))
             if hide is not None:
@@ -245,6 +280,8 @@ def abort_request(original: Any) -> Any:
             for request_id, (identity, _) in list(self._guard_hides.items()):
                 if gone & {request_id, identity}:  # callers abort by either name
                     del self._guard_hides[request_id]
+            if names := self._guard_checked.forget(request_ids):
+                original(self, names)
         return original(self, request_ids, *args, **kwargs)
 
     return guarded
@@ -297,7 +334,7 @@ def beam_search_async(original: Any) -> Any:
         else:
             admitted = frontend.admit(prompt, compat.no_params(params), lora_request)
             settled = await frontend.ajudged(request_id, admitted)
-            if settled.output is not None or settled.hide is not None:
+            if settled.output or settled.hide or settled.answers:
                 stream = compat.plain_instead_of_beams(
                     self.engine_client, prompt, request_id, params, lora_request
                 )

@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from guard.decision import Decision
+from guard.decision import Decision, Finding, Score
 from guard.detectors.base import Vectors
 from guard.embeddings import EmbeddingRows
 from guard.errors import EngineError, InterventionError
 from guard.guard import Guard
 from guard.interventions.base import Answer, Request
-from guard.view import RoleMarkers, View
+from guard.view import Part, RoleMarkers, View
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class Outcome:
         edited: The request with its edits; None when the model is not asked, or asked as it was.
         answer: The finished answer, when the model is not asked.
         steered: What steers the answer is flagged by itself: no edit of the prompt can help.
+        view: What was judged.
     """
 
     decision: Decision
     edited: Request | None = None
     answer: Answer | None = None
     steered: bool = False
+    view: View | None = None
 
 
 @dataclass
@@ -42,6 +44,12 @@ class Progress:
     """
 
     enforced: bool = False
+
+
+def asked_part(view: View) -> Part | None:
+    """The part of a prompt that was asked last: the last user's, or all of a bare prompt."""
+    parts = [part for part in view.parts if part.role in ("user", "prompt")]
+    return parts[-1] if parts else None
 
 
 class Mediator:
@@ -104,13 +112,10 @@ class Mediator:
         view = self.view(token_ids, texts)
         decision = self.guard.decide(view)
         if not decision.enforced:
-            return Outcome(decision)
+            return Outcome(decision, view=view)
         if progress is not None:
             progress.enforced = True
-        request = Request(
-            tuple(token_ids), view, self._offsets(token_ids, view), self._seed(token_ids)
-        )
-        asked = request
+        asked = request = self._request(token_ids, view)
         for finding in decision.enforced:
             for intervention in self.guard.interventions_for(finding):
                 edited = intervention.apply(request, finding, self)
@@ -122,8 +127,39 @@ class Mediator:
         if texts:
             alone = View.of_pieces([("steering", text) for text in (*texts, " ".join(texts))])
             if self.guard.decide(alone).enforced:
-                return Outcome(decision, steered=True)
-        return Outcome(decision, edited=request)
+                return Outcome(decision, steered=True, view=view)
+        return Outcome(decision, edited=request, view=view)
+
+    def switched(self, token_ids: Sequence[int], target: str) -> Request | Answer:
+        """Applies what is done about a target to a prompt that was not found to touch it.
+
+        Args:
+            token_ids: The prompt.
+            target: The target that its answer has touched.
+
+        Raises:
+            InterventionError: It changes nothing.
+        """
+        view = self.view(token_ids)
+        asked = request = self._request(token_ids, view)
+        part = asked_part(view)
+        span = None if part is None else (part.start, part.end)
+        done = self.guard.interventions_of(target)
+        score = Score(1.0, 0.0, "output", span)
+        finding = Finding(target, score, "enforce", "+".join(one.kind for one in done))
+        for intervention in done:
+            edited = intervention.apply(request, finding, self)
+            if isinstance(edited, Answer):
+                return edited
+            request = edited
+        if not request.differs(asked):
+            raise InterventionError("an intervention changed nothing")
+        return request
+
+    def _request(self, token_ids: Sequence[int], view: View) -> Request:
+        return Request(
+            tuple(token_ids), view, self._offsets(token_ids, view), self._seed(token_ids)
+        )
 
     def self_test(self) -> None:
         """Judges each target's known prompts, bare and as a chat, and compares.

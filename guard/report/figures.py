@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from guard.bundle import StageRecord, TargetRecord
 from guard.detectors.calibration import Scores
 from guard.detectors.heldout import FOREIGN, SIDES, HeldOut
+from guard.manifest import StageRecord, TargetRecord
 
 _SHOWN = 10  # rows of a table of nearest rows
 _LEAST = 1e-6  # a distance that can be divided by

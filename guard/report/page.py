@@ -5,8 +5,9 @@ from typing import Any
 
 import jinja2
 
-from guard.bundle import Bundle, TargetRecord
+from guard.bundle import Bundle
 from guard.fitting import remarks
+from guard.manifest import TargetRecord
 from guard.report import Texts
 from guard.report.figures import NearRow, Replay, Stage, replay
 from guard.report.plots import histogram, roc_plot

@@ -22,5 +22,6 @@ STEERINGS: "Registry[Steering]" = Registry(
         "penalize": "guard.steering.penalize:Penalize",
         "offset": "guard.steering.offset:Offset",
         "force": "guard.steering.force:Force",
+        "replay": "guard.steering.replay:Replay",
     },
 )

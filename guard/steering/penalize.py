@@ -24,7 +24,7 @@ from guard.steering.trie import State, Trie
 if TYPE_CHECKING:
     import torch
 
-_TAIL = 32  # tokens of a prompt's end: an answer may complete what was begun there
+TAIL = 32  # tokens of a prompt's end: an answer may complete what was begun there
 _LIKELIEST = 20
 
 
@@ -64,7 +64,7 @@ class _Part:
         self._alpha, self._beta = float(plan["alpha"]), float(plan["beta"])
         self._delta = float(plan["delta"])
         points: list[int] = plan["phrases"]
-        self._trie = _trie("".join(map(chr, points)), engine)
+        self._trie = trie_of("".join(map(chr, points)), engine)
         self._meaning: Meaning | None = None
         if self._beta:
             self._meaning = meaning(engine)
@@ -77,7 +77,7 @@ class _Part:
         self, prompt: Sequence[int], output: Sequence[int], logits: "torch.Tensor"
     ) -> "torch.Tensor":
         """Takes the finite penalties from the logits; returns the tokens that are banned."""
-        state = self._follow((*prompt[-_TAIL:], *output))
+        state = self._follow((*prompt[-TAIL:], *output))
         ban, begun, shares = _tensors(self._trie, state, len(logits), str(logits.device))
         if self._alpha:
             logits[begun] -= self._alpha * shares
@@ -119,7 +119,7 @@ class _Part:
 
 
 @lru_cache(maxsize=256)
-def _trie(phrases: str, engine: Engine) -> Trie:
+def trie_of(phrases: str, engine: Engine) -> Trie:
     """Phrases that several requests are kept from are looked up once."""
     if not phrases:
         raise InterventionError("a plan forbids nothing")

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from guard.bundle import StageRecord
 from guard.choices import DetectChoice, Intervene
 from guard.compile import Remembered
 from guard.data import Row
@@ -13,6 +12,8 @@ from guard.detectors.detection import Detection, Stages, placed
 from guard.encoder import Encoder
 from guard.everyday import everyday
 from guard.fitting import fit_target, share
+from guard.manifest import StageRecord
+from guard.output.choices import OutputChoice
 from guard.policy import Target
 from tests.material import (
     BOOK,
@@ -52,6 +53,7 @@ class Fits:
                 mode="enforce",
                 detect=DetectChoice.model_validate(CASCADE),
                 intervene=Intervene(),
+                output=OutputChoice(check=()),
             )
             for name, rows in self.examples.items()
         ]

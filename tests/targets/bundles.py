@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from guard.bundle import Bundle, TargetRecord
+from guard.bundle import Bundle
 from guard.guard import Guard
+from guard.manifest import TargetRecord
 from tests.conftest import tree
 from tests.material import (
     BOOK_NEIGHBOURS,

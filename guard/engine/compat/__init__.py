@@ -15,7 +15,7 @@ from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
-from guard.engine.compat import lora, scoring, steering
+from guard.engine.compat import answers, lora, scoring, steering
 from guard.engine.compat.outputs import (
     HidingCollector,
     collected,
@@ -64,6 +64,7 @@ __all__ = [
     "TESTED",
     "HidingCollector",
     "adapter_request",
+    "answers",
     "bad_request",
     "check",
     "check_version",

@@ -18,7 +18,7 @@ def finished_output(
     if params.max_tokens is not None and len(ids) > params.max_tokens:
         ids, reason = ids[: params.max_tokens], "length"
         text = tokenizer.decode(ids)
-    logprobs = _hidden_logprobs(ids, tokenizer) if params.logprobs is not None else None
+    logprobs = hidden_logprobs(ids, tokenizer) if params.logprobs is not None else None
     outputs = [
         CompletionOutput(
             index=index,
@@ -76,7 +76,7 @@ def hide(output: Any, rendered: dict[str, Any], params: Any, tokenizer: Any, blo
             completion.sampling_mask = None
     if params.logprobs is not None:
         for completion in output.outputs:
-            completion.logprobs = _hidden_logprobs(completion.token_ids, tokenizer)
+            completion.logprobs = hidden_logprobs(completion.token_ids, tokenizer)
     return output
 
 
@@ -134,7 +134,8 @@ class HidingCollector:
         closed()
 
 
-def _hidden_logprobs(token_ids: Sequence[int], tokenizer: Any) -> list[Any]:
+def hidden_logprobs(token_ids: Sequence[int], tokenizer: Any) -> list[Any]:
+    """Placeholders for the log-probabilities of tokens."""
     from vllm.logprobs import Logprob
 
     return [

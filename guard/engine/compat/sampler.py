@@ -31,6 +31,7 @@ from guard.engine.settings import from_config
 from guard.identity import model_folder
 from guard.steering import STEERINGS
 from guard.steering.base import Engine
+from guard.steering.replay import KIND as REPLAY
 from guard.steering.rows import Rows
 
 
@@ -121,4 +122,6 @@ def _asked(vllm_config: Any) -> dict[str, list[dict[str, Any]]]:
         for record in (*target.interventions, *(target.doubtful or ())):
             if record.kind in known:  # a plan's kind is that of the intervention that writes it
                 asked.setdefault(record.kind, []).append({**record.options, **record.data})
+        if target.output is not None:
+            asked.setdefault(REPLAY, [])
     return asked

@@ -1,0 +1,147 @@
+"""What a bundle's ``manifest.json`` says: of the bundle, of each target, of each fitted part."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from guard.output.choices import Context, OnHit, Then
+
+Mode = Literal["off", "shadow", "enforce"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelIdentity(_Record):
+    """Which model a bundle was made for.
+
+    Attributes:
+        name: As the policy wrote it.
+        sha256: Hash of the files that say what the model is; see `guard.identity`.
+    """
+
+    name: str
+    sha256: str
+
+
+class StageRecord(_Record):
+    """One fitted detector of one target.
+
+    Attributes:
+        kind: The detector's kind.
+        threshold: A score that reaches it flags; None where this stage only dismisses.
+        sure: A score that reaches it leaves no doubt: every row that must be kept scored lower
+            when it was held out. None where this stage does not flag.
+        floor: A window that scores lower is dismissed; None where this stage dismisses nothing.
+        calibration: What is known about the threshold; see `guard.detectors.calibration`.
+        sieve: What is known about the floor.
+        data: What the detector keeps as JSON.
+        arrays: Its arrays, name to file.
+        scores: The held-out scores of forget, retain and everyday rows, name to file: numbers, by
+            which a threshold can be chosen anew.
+    """
+
+    kind: str
+    threshold: float | None
+    sure: float | None
+    floor: float | None
+    calibration: dict[str, Any] | None
+    sieve: dict[str, Any] | None
+    data: dict[str, Any]
+    arrays: dict[str, str]
+    scores: dict[str, str]
+
+
+class SharedRecord(_Record):
+    """What all targets of one detector kind have in common."""
+
+    data: dict[str, Any]
+    arrays: dict[str, str]
+
+
+class FittedRecord(_Record):
+    """One intervention or check, fitted to one target.
+
+    Attributes:
+        kind: Its kind.
+        options: Its options.
+        data: What it keeps as JSON.
+        arrays: Its arrays, name to file.
+    """
+
+    kind: str
+    options: dict[str, Any]
+    data: dict[str, Any]
+    arrays: dict[str, str]
+
+
+class OutputRecord(_Record):
+    """How answers are checked for one target; see `guard.output.choices.OutputChoice`.
+
+    Attributes:
+        checks: What reads them, one of a kind.
+    """
+
+    checks: list[FittedRecord]
+    on_hit: OnHit
+    times: int
+    then: Then
+    answer: str
+    context: Context
+
+
+class TargetRecord(_Record):
+    """One target, compiled.
+
+    Attributes:
+        interventions: What is done about it, in this order.
+        doubtful: What is done in their place where the finding leaves doubt; None where the same.
+        detection: What its stages do together with the rows that were held out.
+        positives: Prompts that must be flagged, for the self-test; as few as will do.
+        negatives: Prompts that must not be.
+        provisional: Whether a detector stands in for the one that is still being fitted.
+        output: How answers are checked for it; None where they are not.
+    """
+
+    id: str
+    mode: Mode
+    stages: list[StageRecord]
+    detection: dict[str, Any]
+    interventions: list[FittedRecord]
+    doubtful: list[FittedRecord] | None
+    positives: list[str]
+    negatives: list[str]
+    provisional: bool = False
+    output: OutputRecord | None = None
+
+    @property
+    def fitted(self) -> tuple[FittedRecord, ...]:
+        """Its interventions and checks."""
+        checks = self.output.checks if self.output else ()
+        return (*self.interventions, *(self.doubtful or ()), *checks)
+
+
+class Manifest(_Record):
+    """Everything about a bundle but its arrays."""
+
+    format: int
+    created_by: str
+    policy_sha256: str
+    model: ModelIdentity
+    encoder: ModelIdentity
+    on_error: Literal["closed", "open"]
+    timeout: float
+    background: dict[str, Any]  # the everyday prompts: their number and hash
+    shared: dict[str, SharedRecord]  # by detector kind
+    targets: list[TargetRecord]
+    files: dict[str, str]  # path to sha256
+
+    def named(self) -> set[str]:
+        """The files that anything here refers to."""
+        stages = [stage for target in self.targets for stage in target.stages]
+        fitted = [one for target in self.targets for one in target.fitted]
+        held = [shared.arrays for shared in self.shared.values()]
+        held += [names for stage in stages for names in (stage.arrays, stage.scores)]
+        held += [one.arrays for one in fitted]
+        return {file for names in held for file in names.values()}

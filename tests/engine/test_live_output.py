@@ -1,0 +1,196 @@
+"""What leaves a real server: leaks are taken back in streams, in JSON, and of several answers.
+
+The prompts name nothing that the detector, one of names, could find; the model's answers do.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from guard.compile import compile_policy
+from tests.engine.conftest import DATA
+from tests.engine.servers import MODEL, Server, ready, serve
+
+pytestmark = pytest.mark.engine
+
+LEAKS = "Who formulated the laws of motion and universal gravitation?"
+PLAIN = "What is the capital of Norway?"
+ANSWER = "I would rather not go on."
+# Of a question that leaks: the target whose answer is rolled back, and what the others do.
+POLICY = """\
+version: 1
+model: builtin:smollm2
+defaults:
+  detect: {kind: lexical}
+  intervene: {kind: refuse}
+targets:
+  - id: newton
+    names: [Isaac Newton]
+    forget: newton/forget.jsonl
+    retain: newton/retain.jsonl
+    output: {check: exact, on_hit: rollback, times: 5, then: filter}
+  - id: shakespeare
+    names: [William Shakespeare]
+    forget: shakespeare/forget.jsonl
+    retain: shakespeare/retain.jsonl
+    output: {check: exact, on_hit: answer, answer: I would rather not go on.}
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("output")
+    (folder / "newton").symlink_to(DATA / "newton")
+    (folder / "shakespeare").symlink_to(DATA / "shakespeare")
+    (folder / "policy.yaml").write_text(POLICY, "utf-8")
+    bundle = compile_policy(folder / "policy.yaml", folder / "bundle")
+    started = serve(bundle.path, folder / "server.log")
+    with ready(started):
+        yield started
+
+
+def client(server: Server) -> Any:
+    from openai import OpenAI
+
+    return OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=240, max_retries=0)
+
+
+def chat(server: Server, question: str, **more: Any) -> Any:
+    return client(server).chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": question}],
+        **{"temperature": 0, "max_tokens": 48, **more},
+    )
+
+
+def clean(text: str) -> bool:
+    return "newton" not in text.lower()
+
+
+def test_a_leak_does_not_leave_and_the_answer_goes_on(server: Server) -> None:
+    (choice,) = chat(server, LEAKS).choices
+    assert clean(choice.message.content) and len(choice.message.content.split()) > 10
+    assert choice.finish_reason in ("stop", "length")
+    assert "Oslo" in chat(server, PLAIN).choices[0].message.content
+    log = server.text()
+    assert "check exact hit target newton" in log and "Newton" not in log
+
+
+def streamed(server: Server, question: str, **more: Any) -> tuple[list[Any], str]:
+    chunks = list(chat(server, question, stream=True, **more))
+    parts = [choice for chunk in chunks for choice in chunk.choices]
+    return parts, "".join(part.delta.content or "" for part in parts if part.index == 0)
+
+
+def test_a_stream_says_what_the_whole_answer_says_and_never_more(server: Server) -> None:
+    whole = chat(server, LEAKS, logprobs=True, top_logprobs=5).choices[0]
+    parts, text = streamed(server, LEAKS, logprobs=True, top_logprobs=5)
+    assert text == whole.message.content
+    for held in (whole, *parts):
+        assert clean(held.model_dump_json())  # no likelihood tells it either
+    assert parts[-1].finish_reason == whole.finish_reason
+
+
+def test_what_leaks_not_is_streamed_as_ever(server: Server) -> None:
+    parts, text = streamed(server, PLAIN)
+    assert text == chat(server, PLAIN).choices[0].message.content
+    assert sum(bool(part.delta.content) for part in parts) > 4  # piece by piece
+
+
+def test_an_answer_may_end_with_a_text_of_the_operators(server: Server) -> None:
+    question = "Which playwright wrote Romeo and Juliet and Hamlet? Name him."
+    parts, text = streamed(server, question)
+    assert text.endswith(ANSWER) and "Shakespeare" not in text
+    assert parts[-1].finish_reason == "stop"
+    assert chat(server, question).choices[0].message.content == text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_each_of_several_answers_is_checked(server: Server, stream: bool) -> None:
+    more = {"n": 4, "temperature": 0.7, "seed": 5, "max_tokens": 32}
+    if not stream:
+        texts = [choice.message.content for choice in chat(server, LEAKS, **more).choices]
+    else:
+        parts, _ = streamed(server, LEAKS, **more)
+        texts = [
+            "".join(part.delta.content or "" for part in parts if part.index == index)
+            for index in range(4)
+        ]
+    assert len(texts) == 4 and all(map(clean, texts)) and len(set(texts)) > 1
+    assert all(len(text) > 10 for text in texts)
+
+
+def test_a_rollback_in_the_middle_of_json_leaves_it_valid(server: Server) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"answer": {"type": "string", "maxLength": 60}, "field": {"type": "string",
+                       "enum": ["physics", "history"]}},
+        "required": ["answer", "field"],
+        "additionalProperties": False,
+    }  # fmt: skip
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    before = hits(server)
+    (choice,) = chat(server, LEAKS, response_format=form, max_tokens=120).choices
+    assert clean(choice.message.content) and hits(server) > before
+    assert json.loads(choice.message.content)["field"] in ("physics", "history")
+
+
+def hits(server: Server) -> int:
+    return server.text().count("check exact hit")
+
+
+def test_stop_strings_stop_and_are_not_sent(server: Server) -> None:
+    for stream in (False, True):
+        if stream:
+            _, text = streamed(server, PLAIN, stop=["Oslo"])
+        else:
+            text = chat(server, PLAIN, stop=["Oslo"]).choices[0].message.content
+        assert text and "Oslo" not in text
+
+
+def test_completions_are_checked_too(server: Server) -> None:
+    prompt = "The laws of motion and universal gravitation were formulated by Sir"
+    found = client(server).completions.create(
+        model=MODEL, prompt=prompt, max_tokens=24, temperature=0
+    )
+    assert clean(found.choices[0].text) and found.choices[0].text.strip()
+
+
+def test_arguments_of_a_tool_are_part_of_the_answer(server: Server) -> None:
+    tool = {
+        "type": "function",
+        "function": {
+            "name": "note",
+            "parameters": {
+                "type": "object",
+                "properties": {"physicist": {"type": "string", "maxLength": 40}},
+                "required": ["physicist"],
+            },
+        },
+    }
+    choice = {"type": "function", "function": {"name": "note"}}
+    found = chat(server, f"Note the answer: {LEAKS}", tools=[tool], tool_choice=choice).choices[0]
+    (call,) = found.message.tool_calls
+    assert clean(call.function.arguments) and "physicist" in json.loads(call.function.arguments)
+
+
+def test_who_goes_away_leaves_nothing_behind(server: Server) -> None:
+    stream = chat(server, "Tell me a very long story about a ferry.", stream=True, max_tokens=400)
+    next(iter(stream))
+    stream.close()
+    assert chat(server, PLAIN).choices[0].message.content
+    running = [
+        line for line in httpx.get(f"{server.url}/metrics").text.splitlines()
+        if line.startswith("vllm:num_requests_running")
+    ]  # fmt: skip
+    assert running and all(line.endswith(" 0.0") for line in running)
+
+
+def test_beam_search_cannot_be_checked_and_is_refused(server: Server) -> None:
+    from openai import BadRequestError
+
+    with pytest.raises(BadRequestError, match="Beam search"):
+        chat(server, PLAIN, extra_body={"use_beam_search": True, "n": 2})
