@@ -1,6 +1,7 @@
 """Names, dates and facts of all targets, found in an answer as it is written.
 
-What *tells* (`guard.output.facts`) is a hit by itself. A *weak* fact, a year or a city, is one
+What *tells* (`guard.output.facts`) is a hit by itself, names also where they are only nearly
+written (`guard.output.misspelt`). A *weak* fact, a year or a city, is one
 
 * where the prompt names the target: who asks about the subject is told a fact of it;
 * where another name or number of the same forget row is close by, in the answer or the question;
@@ -31,6 +32,7 @@ from guard.output.exact_reader import (
 )
 from guard.output.facts import facts_of
 from guard.output.meaning import Claims, claim, kept_claims
+from guard.output.misspelt import Nearly
 from guard.output.phrases import Phrases
 from guard.output.semantic import SemanticOptions
 from guard.parts import Parts
@@ -47,12 +49,9 @@ class Exact(Check):
 
     def __init__(self, known: Sequence[Known]) -> None:
         super().__init__(known)
-        phrases = Phrases(
-            (form, fact)
-            for number, one in enumerate(known)
-            for form, fact in _facts(number, one.parts)
-        )
-        self._memory = Memory(phrases, [_owned(one) for one in known])
+        facts = [pair for number, one in enumerate(known) for pair in _facts(number, one.parts)]
+        names = Nearly((form, fact) for form, fact in facts if fact.kind == NAME)
+        self._memory = Memory(Phrases(facts), names, [_owned(one) for one in known])
 
     @classmethod
     def fit(cls, material: Material, options: Any) -> Parts:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from guard.detectors.base import Vectors
 from guard.output.base import Asked, Claim, Hit, Reader, Reading
 from guard.output.meaning import Claims, claim
+from guard.output.misspelt import Nearly, NearlyWalk
 from guard.output.phrases import Match, Phrases, Walk
 from guard.output.sentences import Sentences
 from guard.output.words import Words
@@ -59,6 +60,7 @@ class Memory:
     """What all readers of a check share."""
 
     phrases: Phrases[Fact]
+    names: Nearly[Fact]
     targets: Sequence[Owned]
 
 
@@ -81,6 +83,7 @@ class ExactReader(Reader):
         self._asked = asked
         self._words = Words()
         self._walk = Walk(memory.phrases)
+        self._nearly = NearlyWalk(memory.names)
         self._sentences = Sentences()
         self._doubts: list[_Doubt] = []
         # By target and row, where each form stood last.
@@ -97,15 +100,16 @@ class ExactReader(Reader):
         for word in words:
             while ended and ended[0][1] <= word.start:
                 self._ask(text, *ended.popleft())
-            for match in self._walk.step(word):
+            for match in (*self._walk.step(word), *self._nearly.step(word)):
                 self._judge(text, match)
             if self._hit:
                 return self._reading()
         for start, end in ended:
             self._ask(text, start, end)
-        held = None if done else self._walk.held(last)
+        begun = () if done else (self._walk.held(last), self._nearly.held(last))
         starts = [doubt.start for doubt in self._doubts]
-        self._safe = max(self._safe, min([len(text) if held is None else held, *starts]))
+        starts += [start for start in begun if start is not None]
+        self._safe = max(self._safe, min([len(text), *starts]))
         return self._reading()
 
     def _reading(self) -> Reading:

@@ -16,7 +16,8 @@ from tests.engine.servers import MODEL, Server, ready, serve
 
 pytestmark = pytest.mark.engine
 
-LEAKS = "Who formulated the laws of motion and universal gravitation?"
+LEAKS = "Name the greatest English playwright of the Elizabethan age."
+ENDS = "Who formulated the laws of motion and universal gravitation?"
 PLAIN = "What is the capital of Norway?"
 ANSWER = "I would rather not go on."
 # Of a question that leaks: the target whose answer is rolled back, and what the others do.
@@ -31,12 +32,12 @@ targets:
     names: [Isaac Newton]
     forget: newton/forget.jsonl
     retain: newton/retain.jsonl
-    output: {check: exact, on_hit: rollback, times: 5, then: filter}
+    output: {check: exact, on_hit: answer, answer: I would rather not go on.}
   - id: shakespeare
     names: [William Shakespeare]
     forget: shakespeare/forget.jsonl
     retain: shakespeare/retain.jsonl
-    output: {check: exact, on_hit: answer, answer: I would rather not go on.}
+    output: {check: exact, on_hit: rollback, times: 8, then: filter}
 """
 
 
@@ -67,7 +68,7 @@ def chat(server: Server, question: str, **more: Any) -> Any:
 
 
 def clean(text: str) -> bool:
-    return "newton" not in text.lower()
+    return "shakespeare" not in text.lower()
 
 
 def test_a_leak_does_not_leave_and_the_answer_goes_on(server: Server) -> None:
@@ -76,7 +77,7 @@ def test_a_leak_does_not_leave_and_the_answer_goes_on(server: Server) -> None:
     assert choice.finish_reason in ("stop", "length")
     assert "Oslo" in chat(server, PLAIN).choices[0].message.content
     log = server.text()
-    assert "check exact hit target newton" in log and "Newton" not in log
+    assert "check exact hit target shakespeare" in log and "Shakespeare" not in log
 
 
 def streamed(server: Server, question: str, **more: Any) -> tuple[list[Any], str]:
@@ -101,11 +102,10 @@ def test_what_leaks_not_is_streamed_as_ever(server: Server) -> None:
 
 
 def test_an_answer_may_end_with_a_text_of_the_operators(server: Server) -> None:
-    question = "Which playwright wrote Romeo and Juliet and Hamlet? Name him."
-    parts, text = streamed(server, question)
-    assert text.endswith(ANSWER) and "Shakespeare" not in text
+    parts, text = streamed(server, ENDS)
+    assert text.endswith(ANSWER) and "Newton" not in text
     assert parts[-1].finish_reason == "stop"
-    assert chat(server, question).choices[0].message.content == text
+    assert chat(server, ENDS).choices[0].message.content == text
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -126,16 +126,19 @@ def test_each_of_several_answers_is_checked(server: Server, stream: bool) -> Non
 def test_a_rollback_in_the_middle_of_json_leaves_it_valid(server: Server) -> None:
     schema = {
         "type": "object",
-        "properties": {"answer": {"type": "string", "maxLength": 60}, "field": {"type": "string",
-                       "enum": ["physics", "history"]}},
-        "required": ["answer", "field"],
+        "properties": {
+            "name": {"type": "string", "maxLength": 40},
+            "century": {"type": "string", "enum": ["16th", "20th"]},
+        },
+        "required": ["name", "century"],
         "additionalProperties": False,
-    }  # fmt: skip
+    }
     form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
     before = hits(server)
-    (choice,) = chat(server, LEAKS, response_format=form, max_tokens=120).choices
+    (choice,) = chat(server, LEAKS, response_format=form, max_tokens=160).choices
     assert clean(choice.message.content) and hits(server) > before
-    assert json.loads(choice.message.content)["field"] in ("physics", "history")
+    held = json.loads(choice.message.content)
+    assert held["century"] in ("16th", "20th") and held["name"]
 
 
 def hits(server: Server) -> int:
@@ -152,7 +155,7 @@ def test_stop_strings_stop_and_are_not_sent(server: Server) -> None:
 
 
 def test_completions_are_checked_too(server: Server) -> None:
-    prompt = "The laws of motion and universal gravitation were formulated by Sir"
+    prompt = "The greatest English playwright of the Elizabethan age is"
     found = client(server).completions.create(
         model=MODEL, prompt=prompt, max_tokens=24, temperature=0
     )
@@ -160,21 +163,12 @@ def test_completions_are_checked_too(server: Server) -> None:
 
 
 def test_arguments_of_a_tool_are_part_of_the_answer(server: Server) -> None:
-    tool = {
-        "type": "function",
-        "function": {
-            "name": "note",
-            "parameters": {
-                "type": "object",
-                "properties": {"physicist": {"type": "string", "maxLength": 40}},
-                "required": ["physicist"],
-            },
-        },
-    }
-    choice = {"type": "function", "function": {"name": "note"}}
-    found = chat(server, f"Note the answer: {LEAKS}", tools=[tool], tool_choice=choice).choices[0]
-    (call,) = found.message.tool_calls
-    assert clean(call.function.arguments) and "physicist" in json.loads(call.function.arguments)
+    """They come as text, and are read as such before a parser makes arguments of them."""
+    ask = 'Write exactly this: <tool_call>{{"name": "note", "arguments": {{"of": "{}"}}}}'
+    tool = {"type": "function", "function": {"name": "note", "parameters": {"type": "object"}}}
+    before = hits(server)
+    found = chat(server, ask.format("the greatest English playwright"), tools=[tool]).choices[0]
+    assert clean(found.model_dump_json()) and hits(server) >= before
 
 
 def test_who_goes_away_leaves_nothing_behind(server: Server) -> None:
@@ -189,8 +183,6 @@ def test_who_goes_away_leaves_nothing_behind(server: Server) -> None:
     assert running and all(line.endswith(" 0.0") for line in running)
 
 
-def test_beam_search_cannot_be_checked_and_is_refused(server: Server) -> None:
-    from openai import BadRequestError
-
-    with pytest.raises(BadRequestError, match="Beam search"):
-        chat(server, PLAIN, extra_body={"use_beam_search": True, "n": 2})
+def test_beams_are_not_searched_where_answers_are_checked(server: Server) -> None:
+    found = chat(server, LEAKS, n=2, extra_body={"use_beam_search": True}).choices
+    assert len(found) == 2 and all(clean(one.message.content) for one in found)
