@@ -72,11 +72,19 @@ class Choice(BaseModel):
         return self.model_copy(update=paths)
 
 
+OFF = "off"  # no prompt is judged for a target
+
+
 class DetectChoice(Choice):
-    """How a target is noticed: a detector kind and its options."""
+    """How a target is noticed: a detector kind and its options; ``off``: by answers alone."""
 
     registry: ClassVar[Registry[Any]] = DETECTORS
     kind: str = "cascade"
+
+    @classmethod
+    def checked(cls, value: Any) -> dict[str, Any]:
+        """Returns a choice's fields, its options as their kind wants them."""
+        return {"kind": OFF} if value == OFF else super().checked(value)
 
 
 class InterveneChoice(Choice):

@@ -252,10 +252,10 @@ def _targets(args: argparse.Namespace) -> int:
             if args.json:
                 print(json.dumps(target))
                 continue
-            detected = target["detected"]
+            detected = target.get("detected")
             print(
                 f"{target['id']:20} {target['mode']:8} {'+'.join(target['interventions']):10} "
-                f"{'+'.join(target['detectors']):40} {target['forget_rows']:6} rows"
+                f"{'+'.join(target['detectors']) or 'off':40} {target['forget_rows']:6} rows"
                 + (f", {detected:.0%} of them detected when held out" if detected else "")
                 + (f", answers: {'+'.join(target['output'])}" if target["output"] else "")
                 + (

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from guard.bundle import array_name
-from guard.choices import DetectChoice
+from guard.choices import OFF, DetectChoice
 from guard.detectors import DETECTORS
 from guard.detectors.base import DetectOptions, Detector, Encode, Examples, Fitted, Parts
 from guard.detectors.calibration import Calibration, Floor
@@ -31,6 +31,8 @@ Report = Callable[[str], None]
 
 def stages_of(choice: DetectChoice) -> list[tuple[type[Detector], DetectOptions, DetectOptions]]:
     """Returns each stage's detector, its own options, and those of the whole choice."""
+    if choice.kind == OFF:
+        return []
     chosen = DETECTORS.get(choice.kind)
     options = chosen.Options.model_validate(choice.options)
     if not chosen.stages:
@@ -51,6 +53,8 @@ def stand_ins(
     found = []
     for target, examples in targets:
         choice = _settled(target)
+        if choice.kind == OFF:
+            continue
         chosen = DETECTORS.get(choice.kind)
         if chosen.first:
             rate = chosen.Options.model_validate(choice.options).max_false_positive_rate
@@ -117,6 +121,8 @@ def fit_target(
     """
     if target.intervene is None or target.output is None:
         raise PolicyError("detect, intervene and output are not settled")
+    if _settled(target).kind == OFF and not target.output.check:
+        raise DataError("detect is off, and output too: nothing would guard it; give an 'output'")
     stages, detection, arrays = _stages(target, examples, shared, encode, report)
     material = Material(examples, encode, served)
     bands: dict[str, list[dict[str, Any]] | None] = {}
@@ -145,6 +151,8 @@ def _stages(
     target: Target, examples: Examples, shared: Mapping[str, Parts], encode: Encode, report: Report
 ) -> tuple[list[StageRecord], dict[str, Any], Arrays]:
     choice = _settled(target)
+    if choice.kind == OFF:
+        return [], {}, {}
     rows = (examples.forget, examples.retain, examples.background)
     other_language = np.array([foreign(row.prompt) for row in examples.background], dtype=np.bool_)
     held_out = HeldOut([len(side) for side in rows], other_language)

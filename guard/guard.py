@@ -81,6 +81,12 @@ class Guard:
         sure, doubtful = self._done[finding.target]
         return doubtful if finding.score.doubtful else sure
 
+    @property
+    def undetected(self) -> frozenset[str]:
+        """The targets whose prompts are not judged (policy ``detect: off``)."""
+        targets = self.bundle.manifest.targets
+        return frozenset(one.id for one in targets if one.mode != "off" and not one.stages)
+
     def interventions_of(self, target: str) -> tuple[Intervention, ...]:
         """What is done about a target where there is no doubt, in this order."""
         return self._done[target][0]

@@ -56,6 +56,9 @@ def recalibrate(
     arrays: Arrays = {}
     targets, changes = [], []
     for target in loaded.manifest.targets:
+        if not target.stages:  # its prompts are not judged
+            targets.append(target.model_dump())
+            continue
         try:
             record, change = _recalibrated(target, loaded, new, arrays)
         except DataError as error:

@@ -379,3 +379,18 @@ def test_targets_of_one_kind_name_the_same_encoder(remembered: Remembered) -> No
     examples = Examples((), (), (), ())
     with pytest.raises(DataError, match=r"target other: detect: encoder: .* share one"):
         share([(one, examples), (other, examples)], remembered, {})
+
+
+def test_where_no_prompt_is_judged_only_answers_are(remembered: Remembered) -> None:
+    rows = examples()
+    off = DetectChoice.model_validate("off")
+    bare = target().model_copy(update={"detect": off})
+    with pytest.raises(DataError, match="nothing would guard it; give an 'output'"):
+        fit_target(bare, rows, {}, remembered, lambda line: None)
+    output = OutputChoice.model_validate({"check": "exact"})
+    record, _ = fit_target(
+        bare.model_copy(update={"output": output}), rows, {}, remembered, lambda line: None
+    )
+    assert record["stages"] == [] and record["positives"] == []
+    assert 0 < len(record["negatives"]) <= SELF_TESTS
+    assert record["output"]["checks"][0]["kind"] == "exact"

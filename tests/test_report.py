@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from guard.bundle import Bundle
 from guard.cli import main
+from guard.compile import compile_policy
 from guard.errors import GuardError
 from guard.everyday import everyday
 from guard.report import Texts, texts_of, write_report
@@ -243,3 +244,25 @@ def test_compile_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert main(command) == 0
     text = Page(path.read_text(encoding="utf-8")).text
     assert any(question in text for question, _ in PERSON_NEIGHBOURS)
+
+
+def test_scores_that_are_all_but_alike_are_drawn_and_who_is_not_detected_is_left_out(
+    tmp_path: Path,
+) -> None:
+    """A threshold the least possible above scores of 0 once left no room for the bins."""
+    (tmp_path / "retain.jsonl").write_text('{"text": "How do I boil an egg?"}\n', "utf-8")
+    (tmp_path / "policy.yaml").write_text(
+        """\
+version: 1
+model: builtin:smollm2
+defaults: {intervene: {kind: refuse}}
+targets:
+  - {id: one, names: [Odalys Brennick], retain: retain.jsonl, detect: {kind: lexical}}
+  - {id: two, names: [Ansel Wickbold], retain: retain.jsonl, detect: off, output: {check: exact}}
+""",
+        "utf-8",
+    )
+    made = compile_policy(tmp_path / "policy.yaml", tmp_path / "bundle")
+    page = render(made, {})
+    assert "<svg" in page and 'id="t1' in page and 'id="t2' not in page
+    assert main(["targets", "list", "--bundle", str(tmp_path / "bundle")]) == 0

@@ -39,7 +39,9 @@ def answers_for(
     view = outcome.view if outcome is not None else None
     view = view if view is not None else mediator.view(ids, admitted.texts)
     question = _question(view)
-    doubted = outcome.decision.doubted if outcome is not None else frozenset[str]()
+    doubted = frontend.guard.undetected  # nothing is known of them before the answer
+    if outcome is not None:
+        doubted |= outcome.decision.doubted
 
     def readers(mode: Mode) -> Sequence[Reader]:
         return [reader for _, reader in output.start(question, view.text, doubted, mode)]

@@ -50,8 +50,9 @@ class Exact(Check):
     def __init__(self, known: Sequence[Known]) -> None:
         super().__init__(known)
         facts = [pair for number, one in enumerate(known) for pair in _facts(number, one.parts)]
-        names = Nearly((form, fact) for form, fact in facts if fact.kind == NAME)
-        self._memory = Memory(Phrases(facts), names, [_owned(one) for one in known])
+        names = [pair for pair in facts if pair[1].kind == NAME]
+        others = [pair for pair in facts if pair[1].kind in (TELLING, WEAK)]
+        self._memory = Memory(Phrases(facts), Nearly(names, others), [_owned(one) for one in known])
 
     @classmethod
     def fit(cls, material: Material, options: Any) -> Parts:

@@ -1,8 +1,8 @@
 """Names that are nearly written: a letter off, or with an ending behind them.
 
 A model that may not write a name writes the next best thing: "Shakespear", "Newtonian", "Issac
-Newton". A word within few edits of a word of a name (`guard.misspelling`), or that goes on from it
-by an ending, is read as that word; names that are found so are hits like any other.
+Newton". A word within few edits of a word of a name (`guard.misspelling`), or that goes on from a
+word of any fact by an ending, is read as that word.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,13 +26,19 @@ class Nearly(Generic[T]):
 
     Args:
         names: Each name, folded, with its payload.
+        others: Other facts, likewise: only an ending may follow their words.
     """
 
-    def __init__(self, names: Iterable[tuple[str, T]]) -> None:
-        forms = list(names)
-        self._words = {word for form, _ in forms for word in form.split() if bound(word)}
-        self._near = Misspellings(self._words)
-        self.phrases = Phrases((form, (len(form.split()) == 1, payload)) for form, payload in forms)
+    def __init__(
+        self, names: Iterable[tuple[str, T]], others: Iterable[tuple[str, T]] = ()
+    ) -> None:
+        forms, more = list(names), list(others)
+        spelt = {word for form, _ in forms for word in form.split() if bound(word)}
+        self._near = Misspellings(spelt)
+        self._words = spelt | {word for form, _ in more for word in form.split() if bound(word)}
+        self.phrases = Phrases(
+            (form, (len(form.split()) == 1, payload)) for form, payload in (*forms, *more)
+        )
         self._starts = {word[0] for word in self._words}
 
     def word(self, text: str) -> tuple[str, float]:

@@ -28,6 +28,7 @@ def render(bundle: Bundle, texts: Texts) -> str:
     targets = [
         _target(target, replay(target, bundle.arrays), texts, f"t{place}")
         for place, target in enumerate(bundle.manifest.targets, 1)
+        if target.stages  # of the others no prompt is judged
     ]
     page = environment.get_template("page.html")
     return page.render(version=bundle.version, manifest=bundle.manifest, targets=targets)

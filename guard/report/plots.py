@@ -77,7 +77,7 @@ def histogram(stage: Stage, name: str, ident: str) -> Markup:
         finite = {side: values[np.isfinite(values)] for side, values in stage.seen.items()}
         lines = {"threshold": stage.record.threshold, "floor": stage.record.floor}
         marks = [value for value in lines.values() if value is not None and abs(value) < 1e30]
-        bins = np.histogram_bin_edges(np.concatenate([*finite.values(), marks]), 48)
+        bins = _bins(np.concatenate([*finite.values(), marks]))
         for axes, (side, values) in zip(panels, finite.items(), strict=True):
             colour = COLOURS[_SIDES[side]]
             axes.hist(values, bins.tolist(), histtype="stepfilled", color=colour, alpha=0.45)
@@ -111,6 +111,13 @@ def histogram(stage: Stage, name: str, ident: str) -> Markup:
         )
         said = "; ".join(f"{word} {value:.3f}" for word, value in lines.items() if value in marks)
         return svg(figure, ident, f"Scores of {name}", f"{words}; {said}.")
+
+
+def _bins(values: Scores) -> Scores:
+    """Edges of 48 bins; a threshold may lie the least possible above scores that are all alike."""
+    if len(values) and 0 < np.ptp(values) < 1e-9:
+        values = np.array([values.min() - 0.5, values.max() + 0.5])
+    return np.asarray(np.histogram_bin_edges(values, 48), np.float64)
 
 
 def _figure(panels: int) -> "tuple[Figure, list[Axes]]":

@@ -39,6 +39,12 @@ def test_what_is_no_name_is_not(text: str) -> None:
     assert found(text) == []
 
 
+def test_only_an_ending_may_follow_what_is_no_name() -> None:
+    walk = NearlyWalk(Nearly([("ada wu", 1)], [("norwich", 2), ("seventeen chairs", 3)]))
+    text = "Norwichian Norwixh seventeenth chairs, Ada Wu"
+    assert [m.payload for w in split(text) for m in walk.step(w)] == [2, 3, 1]
+
+
 def test_a_common_word_is_no_misspelling_of_a_name_of_one_word() -> None:
     walk = NearlyWalk(Nearly([("harriot", 1)]))
     assert [m.payload for w in split("a chariot, harriots") for m in walk.step(w)] == [1]
