@@ -143,7 +143,7 @@ class Answers:
         lane.bare = kept.tokens if lane.bare is None else min(lane.bare, kept.tokens)
         left, done = lane.line.left, output.outputs[0].finish_reason is not None
         lane.ask, lane.line, lane.logprobs = ask, self._line(), None
-        lane.line.left = left
+        lane.line.resume(left)
         return Result(ask=ask, abort=not done)
 
     def _again(self, lane: Lane, hit: Hit, kept: Leave, ask: Ask, *, switched: bool) -> Ask:

@@ -51,6 +51,15 @@ class Line:
         self._written = 0
         self._claims: list[tuple[Reader, Claim]] = []
         self._safe = 0
+        self._resumed = False
+
+    def resume(self, left: Leave) -> None:
+        """Says that some of the answer has left before it was taken back.
+
+        What has left was safe with what came behind it then. With what comes now it may be held
+        again, as the last word that may go on, or be part of a hit; it has left all the same.
+        """
+        self.left, self._resumed = left, True
 
     def feed(self, tokens: Sequence[int], text: str | None) -> None:
         """Takes what came.
@@ -90,9 +99,9 @@ class Line:
         self.hit = min(hits, key=lambda hit: hit.start, default=None)
         if self.hit is not None:
             safe = min(safe, self.hit.start)
-        if safe < min(self.left.chars, len(self.text)):
+        if safe < min(self.left.chars, len(self.text)) and not self._resumed:
             raise OutputError("a check takes back what it has let go")
-        self._safe = safe
+        self._safe = max(safe, min(self.left.chars, len(self.text)))
         return [claim for _, claim in self._claims]
 
     def weigh(self, vectors: Vectors) -> None:

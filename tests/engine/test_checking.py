@@ -32,6 +32,15 @@ class Failing(Reader):
         raise ValueError("a text that must not be logged")
 
 
+class Wordy(Banned):
+    """Holds the last word for as long as it may go on."""
+
+    def read(self, text: str, *, done: bool) -> Reading:
+        found = super().read(text, done=done)
+        last = len(text) if done else text.rfind(" ") + 1
+        return Reading(min(found.safe, last), found.hit, found.claims)
+
+
 class World:
     """An engine that says what a script says: the first way that its bans leave, word by word.
 
@@ -251,6 +260,18 @@ def test_a_leak_is_taken_back_and_the_answer_goes_on_another_way(
     last = found[-1].outputs[0]
     told = [next(iter(held.values())).logprob for held in last.logprobs or ()]
     assert told[-1] == -9999.0 and (kind == DELTA or told[0] == -0.5)
+
+
+@BOTH
+@KINDS
+def test_a_word_that_has_left_may_be_the_last_again(drive: Any, kind: Any, tokenizer: Any) -> None:
+    """What had left was once held to be taken back, when it was said again."""
+    world, counts = World(tokenizer, "She kept books, a lighthouse.", "She kept books."), Counts()
+    params = SamplingParams(output_kind=kind)
+    readers: Callable[[], list[Reader]] = lambda: [Wordy("lighthouse")]  # noqa: E731
+    found = drive(world, made(world, params, readers, counts=counts))
+    assert seen(found, kind).startswith("She kept books") and counts == {"output_rollback": 1}
+    assert found[-1].outputs[0].finish_reason == "stop"
 
 
 @BOTH

@@ -126,24 +126,19 @@ def test_a_rollback_in_the_middle_of_json_leaves_it_valid(server: Server) -> Non
     schema = {
         "type": "object",
         "properties": {
-            "sentence": {"type": "string", "maxLength": 120},
+            "who": {"type": "string", "pattern": "^By [A-Z][a-z]{2,12} [A-Z][a-z]{2,12}$"},
             "century": {"type": "string", "enum": ["16th", "20th"]},
         },
-        "required": ["sentence", "century"],
+        "required": ["who", "century"],
         "additionalProperties": False,
     }
     form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
     before = hits(server)
-    for asked in (
-        f"{LEAKS} Answer in a whole sentence.",
-        "Who is the most famous English playwright? Answer in a whole sentence.",
-        "Say in a sentence who wrote plays for the Globe Theatre.",
-    ):
-        (choice,) = chat(server, asked, response_format=form, max_tokens=200).choices
-        assert clean(choice.message.content)
-        assert choice.finish_reason == "stop"
-        held = json.loads(choice.message.content)
-        assert held["century"] in ("16th", "20th") and held["sentence"]
+    asked = "By whom are Romeo and Juliet, Hamlet and Macbeth? Name the playwright."
+    (choice,) = chat(server, asked, response_format=form, max_tokens=80).choices
+    assert clean(choice.message.content) and choice.finish_reason == "stop"
+    held = json.loads(choice.message.content)
+    assert held["century"] in ("16th", "20th") and held["who"].startswith("By ")
     assert hits(server) > before
 
 

@@ -116,6 +116,26 @@ def test_a_check_that_takes_back_what_it_let_go_is_an_error() -> None:
         found.read(done=False)
 
 
+def test_what_had_left_before_may_be_held_again_and_stays_left() -> None:
+    """Released when "c" came behind "b"; said again, "b" may become the word."""
+    found = line(Banned("bad"))
+    found.resume(Leave(2, 3))
+    found.feed([0], "a")
+    found.read(done=False)
+    assert found.leave(done=False) is None
+    found.feed([2], " b")
+    found.read(done=False)
+    assert found.hit is None and found.leave(done=False) is None
+    found.feed([4], "ad")
+    found.read(done=False)
+    assert found.hit is not None and found.kept() == Leave(2, 3)
+    other = line(Banned("bad"))
+    other.resume(Leave(2, 3))
+    other.feed([0, 2, 5], "a b c")
+    other.read(done=True)
+    assert other.leave(done=True) == Leave(3, 5)
+
+
 TOKENS = st.lists(st.sampled_from([0, 1, 2, 3, 4, 5, 7]), max_size=30)
 
 
