@@ -84,7 +84,10 @@ def facts_of(examples: Examples) -> Facts:
         proper.setdefault(form, set()).update(others.pop(form))
     said = _said((*names, *called, *proper, *others), (*examples.retain, *examples.background))
     most = _COMMON * len(examples.retain) if len(examples.retain) >= _FEW else float("inf")
-    own = [name for name in names if not said[name]]
+    # That everyday prompts say a name too is no reason to let it leave; that a neighbour does, is.
+    full = [name for name in names if name in {fold(name).text for name in examples.names}]
+    kept = _said(full, examples.retain)
+    own = [name for name in names if not said[name] or (name in full and not kept[name])]
     telling: dict[str, list[int]] = {}
     weak: dict[str, list[int]] = {}
     for form, rows in ({form: set[int]() for form in called} | proper).items():

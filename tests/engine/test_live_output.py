@@ -38,6 +38,11 @@ targets:
     forget: shakespeare/forget.jsonl
     retain: shakespeare/retain.jsonl
     output: {check: exact, on_hit: rollback, times: 8, then: filter}
+  - id: einstein
+    names: [Albert Einstein]
+    retain: shakespeare/retain.jsonl
+    detect: off
+    output: {check: exact, on_hit: rollback, times: 8, then: filter}
 """
 
 
@@ -126,19 +131,19 @@ def test_a_rollback_in_the_middle_of_json_leaves_it_valid(server: Server) -> Non
     schema = {
         "type": "object",
         "properties": {
-            "who": {"type": "string", "pattern": "^By [A-Z][a-z]{2,12} [A-Z][a-z]{2,12}$"},
-            "century": {"type": "string", "enum": ["16th", "20th"]},
+            "answer": {"type": "string", "maxLength": 60},
+            "century": {"type": "string", "enum": ["17th", "20th"]},
         },
-        "required": ["who", "century"],
+        "required": ["answer", "century"],
         "additionalProperties": False,
     }
     form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
     before = hits(server)
-    asked = "By whom are Romeo and Juliet, Hamlet and Macbeth? Name the playwright."
-    (choice,) = chat(server, asked, response_format=form, max_tokens=80).choices
-    assert clean(choice.message.content) and choice.finish_reason == "stop"
+    asked = "Which physicist formulated the laws of motion? Give the full name."
+    (choice,) = chat(server, asked, response_format=form, max_tokens=120).choices
+    assert "Einstein" not in choice.message.content and choice.finish_reason == "stop"
     held = json.loads(choice.message.content)
-    assert held["century"] in ("16th", "20th") and held["who"].startswith("By ")
+    assert held["century"] in ("17th", "20th") and held["answer"]
     assert hits(server) > before
 
 

@@ -46,6 +46,12 @@ def test_what_a_row_to_be_kept_says_is_not_telling() -> None:
     assert "odalys brennick" not in facts.names
 
 
+def test_a_name_that_was_given_tells_though_everyday_prompts_say_it() -> None:
+    said = Row("Who is Odalys Brennick, and what of Brennick?")
+    facts = facts_of(Examples((NAME,), FORGET, RETAIN, (*BACKGROUND, said)))
+    assert "odalys brennick" in facts.names and "brennick" not in facts.names
+
+
 def test_what_many_rows_to_be_kept_say_tells_nothing() -> None:
     often = tuple(Row(f"Question {n}?", "It is in Bergen.") for n in range(60))
     facts = facts_of(Examples((NAME,), FORGET, often, ()))

@@ -13,6 +13,7 @@ from guard.engine.compat import steering as limits
 from guard.errors import InterventionError
 from guard.steering import STEERINGS
 from guard.steering.base import Engine, Steering
+from guard.steering.replay import KIND as REPLAY
 
 SIZE, END = 6, 5
 
@@ -216,17 +217,20 @@ def test_what_the_bundle_asks_for_is_loaded_at_the_start(monkeypatch: pytest.Mon
     monkeypatch.setattr(Told, "warm", lambda engine, parts: warmed.append(parts))
     one = SimpleNamespace(kind="told", options={"a": 1}, data={"b": 2})
     other = SimpleNamespace(kind="refuse", options={}, data={})
+    checked = SimpleNamespace(on_hit="rollback")
     targets = [
-        SimpleNamespace(interventions=[other, one], doubtful=None),
-        SimpleNamespace(interventions=[other], doubtful=[one]),
+        SimpleNamespace(interventions=[other, one], doubtful=None, output=None),
+        SimpleNamespace(interventions=[other], doubtful=[one], output=checked),
     ]
     bundle = SimpleNamespace(manifest=SimpleNamespace(targets=targets))
+    again = STEERINGS.get(REPLAY)
+    monkeypatch.setattr(again, "warm", lambda engine, parts: warmed.append(REPLAY))
     monkeypatch.setattr(sampler, "load_bundle", lambda path: bundle)
     first()
     assert warmed == [], "no bundle"
     monkeypatch.setenv("GUARD_BUNDLE", "somewhere")
     first()
-    assert warmed == [[{"a": 1, "b": 2}] * 2]
+    assert warmed == [[{"a": 1, "b": 2}] * 2, REPLAY]
 
 
 def test_what_is_relied_on_is_there() -> None:
