@@ -13,7 +13,7 @@ from benchmarks.leakage.systems.base import System
 from benchmarks.leakage.systems.endpoint import Endpoint
 from benchmarks.leakage.systems.filters import input_filter, output_filter
 from benchmarks.leakage.systems.guarded import Guarded
-from benchmarks.leakage.systems.interventions import INTERVENTIONS
+from benchmarks.leakage.systems.interventions import CHECKED, INTERVENTIONS
 from benchmarks.leakage.systems.judged import keyword, retriever
 from benchmarks.leakage.systems.models import Model, Which
 from benchmarks.leakage.systems.options import Options, Remote
@@ -44,6 +44,11 @@ def _guarded(name: str, options: Options) -> System:
     return Guarded(name, INTERVENTIONS[name], options=options)
 
 
+def _checked(name: str, options: Options) -> System:
+    checked = CHECKED[name]
+    return Guarded(name, checked.intervene, checked.detect, options, checked.output)
+
+
 def _guardrail(name: str, options: Options) -> System:
     wrap, named = _GUARDRAILS[name]
     return Guardrail(name, wrap, named, options)
@@ -69,6 +74,7 @@ def _endpoint(options: Options) -> System:
 SYSTEMS: Mapping[str, Callable[[Options], System]] = {
     **{name: partial(_model, name) for name in MODELS},
     **{name: partial(_guarded, name) for name in INTERVENTIONS},
+    **{name: partial(_checked, name) for name in CHECKED},
     **{name: partial(_weights, name) for name in WEIGHTS},
     **{name: partial(_guardrail, name) for name in _GUARDRAILS},
     **{name: partial(_published, name) for name in PUBLISHED},

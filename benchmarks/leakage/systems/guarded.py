@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -32,14 +32,17 @@ class Guarded(System):
     Attributes:
         name: What the results call it.
         intervene: What is done with a flagged prompt, in this order.
-        detect: How one is noticed; the default detector where it is not said.
+        detect: How one is noticed; the default detector where it is not said, ``off`` for not at
+            all.
         options: What was said of all systems.
+        output: How answers are checked; not at all where it is not said.
     """
 
     name: str
     intervene: Sequence[Choice]
-    detect: Mapping[str, Any] | None = None
+    detect: Mapping[str, Any] | Literal["off"] | None = None
     options: Options = field(default_factory=Options)
+    output: Mapping[str, Any] | None = None
 
     def start(self, suite: Suite, folder: Path) -> Running:
         bundle = self.compiled(suite, folder)
@@ -65,7 +68,9 @@ class Guarded(System):
         ]
         target: dict[str, Any] = {"id": TARGET, "intervene": intervene}
         if self.detect is not None:
-            target["detect"] = dict(self.detect)
+            target["detect"] = self.detect if self.detect == "off" else dict(self.detect)
+        if self.output is not None:
+            target["output"] = dict(self.output)
         return compiled(suite, target, folder)
 
 

@@ -5,6 +5,8 @@ default one, so that systems differ in what they do, not in what they notice.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from benchmarks.leakage.systems.attacked import Attacked
 from benchmarks.leakage.systems.guarded import Choice
@@ -23,4 +25,29 @@ INTERVENTIONS: Mapping[str, Sequence[Choice]] = {
     "adapter and penalize": [Subtracted(), {"kind": "penalize"}],
     "adapter, int8": [Attacked(Subtracted(), "quantise: int8")],
     "adapter, int4": [Attacked(Subtracted(), "quantise: int4")],
+}
+
+# Every check, at its default strength.
+_OUTPUT: Mapping[str, Any] = {"check": ["exact", "verbatim", "semantic"], "on_hit": "rollback"}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Answers that are checked.
+
+    Attributes:
+        intervene: What is done with a flagged prompt besides.
+        detect: ``off`` where no prompt is judged: the output check alone.
+        output: How answers are checked.
+    """
+
+    intervene: Sequence[Choice] = ({"kind": "refuse"},)
+    detect: Literal["off"] | None = None
+    output: Mapping[str, Any] = field(default_factory=lambda: _OUTPUT)
+
+
+CHECKED: Mapping[str, Checked] = {
+    "output check alone": Checked(detect="off"),
+    "corrupt, output check": Checked([{"kind": "corrupt"}]),
+    "adapter, output check": Checked([Subtracted()]),
 }

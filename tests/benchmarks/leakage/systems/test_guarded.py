@@ -13,7 +13,7 @@ from benchmarks.leakage.ask import Ask, Forced
 from benchmarks.leakage.case import Given, Models
 from benchmarks.leakage.systems import SYSTEMS, Options, chosen
 from benchmarks.leakage.systems.guarded import Guarded, compiled
-from benchmarks.leakage.systems.interventions import INTERVENTIONS
+from benchmarks.leakage.systems.interventions import CHECKED, INTERVENTIONS
 from benchmarks.leakage.systems.published import PUBLISHED
 from guard.errors import DataError, GuardError
 from guard.guard import Guard
@@ -54,6 +54,18 @@ def test_a_bundle_is_made_of_what_is_given_and_found_again(folder: Path) -> None
     assert _guarded().compiled(other, folder) != bundle, "of other rows, another bundle"
 
 
+def test_an_output_check_may_stand_alone(folder: Path) -> None:
+    system = SYSTEMS["output check alone"](Options())
+    assert isinstance(system, Guarded)
+    guard = Guard.load(system.compiled(PERSON, folder))
+    assert not guard.decide("Where did Odalys Brennick live?").flagged
+    assert guard.output and guard.undetected == {"forgotten"}
+    kinds = {kind for kind, _ in guard.output.start("Who?", "Who?")}
+    assert kinds == {"exact", "verbatim", "semantic"}
+    reader = dict(guard.output.start("Who?", "Who?"))["exact"]
+    assert reader.read("It was Odalys Brennick.", done=True).hit is not None
+
+
 def test_rows_are_for_their_owner_alone(folder: Path) -> None:
     _guarded().compiled(PERSON, folder)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -75,7 +87,7 @@ def test_passages_are_texts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert "retain" not in policy["targets"][0]
 
 
-@pytest.mark.parametrize("name", [*INTERVENTIONS, *PUBLISHED])
+@pytest.mark.parametrize("name", [*INTERVENTIONS, *CHECKED, *PUBLISHED])
 def test_every_policy_is_one(name: str) -> None:
     """Fixed parts are checked as a policy's; parts that are made are checked where they are."""
     system = SYSTEMS[name](Options())
@@ -86,6 +98,8 @@ def test_every_policy_is_one(name: str) -> None:
         target["intervene"] = intervene
     if system.detect is not None:
         target["detect"] = system.detect
+    if system.output is not None:
+        target["output"] = system.output
     Policy.model_validate({"version": 1, "model": "m", "targets": [target]})
 
 
