@@ -44,7 +44,8 @@ class Engine(Running):
     """An engine that is up.
 
     A guard in the same process says what it decided, so an answer is ``blocked`` where the guard
-    gave it in the model's place (`refuse`); what a model says to an edited prompt is an answer.
+    gave it in the model's place (`refuse`) or an output check cut it off; what a model says to an
+    edited prompt is an answer.
 
     Args:
         model: The model's name or folder, or a built-in.

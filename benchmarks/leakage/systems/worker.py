@@ -28,6 +28,7 @@ from benchmarks.systems import margin
 from guard.models import resolve
 
 _BROKEN = ("error", "abort")  # how a request ends that the engine gave up
+_FILTERED = "content_filter"
 FAILED = Answer("", "failed")
 
 
@@ -149,8 +150,9 @@ class Worker:
         for one in sorted(output.outputs, key=lambda one: one.index):
             if one.finish_reason in _BROKEN:
                 found.append(FAILED)
-            else:
-                found.append(Answer(one.text, "blocked" if blocked else "answered"))
+            else:  # an output check ends an answer that it cannot let go on
+                cut = blocked or one.finish_reason == _FILTERED
+                found.append(Answer(one.text, "blocked" if cut else "answered"))
         return found if ask.temperature else found * ask.samples
 
     @property
