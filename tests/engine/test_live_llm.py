@@ -8,6 +8,7 @@ import pytest
 
 from guard.bundle import Bundle
 from guard.engine import compat
+from guard.engine.lane import Ask
 from guard.errors import GuardError
 from tests.engine.conftest import REFUSAL
 from tests.engine.test_live_endpoints import CORRUPTED, FACT, REFUSED, UNFLAGGED
@@ -162,10 +163,11 @@ def _unguarded(llm: Any, question: str) -> Any:
         _chat(question), add_generation_prompt=True, return_dict=False
     )
     rendered = {"type": "token", "prompt_token_ids": list(ids)}
-    settled = frontend._sealed(rendered, _params(), None)
+    ask = Ask(rendered, _params())
+    sealed = frontend.sealed_ask(ask)
     original = type(engine).add_request.__wrapped__
-    identity = f"plain-{id(settled)}"
-    original(engine, identity, settled.prompt, settled.params)
+    identity = f"plain-{id(ask)}"
+    original(engine, identity, ask.prompt, sealed)
     while engine.output_processor.has_unfinished_requests():
         for output in engine.step():
             if output.finished and output.request_id == identity:

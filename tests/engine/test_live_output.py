@@ -141,7 +141,8 @@ def test_a_rollback_in_the_middle_of_json_leaves_it_valid(server: Server) -> Non
     before = hits(server)
     asked = "Which physicist formulated the laws of motion? Give the full name."
     (choice,) = chat(server, asked, response_format=form, max_tokens=120).choices
-    assert "Einstein" not in choice.message.content and choice.finish_reason == "stop"
+    assert "Albert Einstein" not in choice.message.content and hits(server) > before
+    assert choice.finish_reason == "stop"
     held = json.loads(choice.message.content)
     assert held["century"] in ("17th", "20th") and held["answer"]
     assert hits(server) > before

@@ -10,6 +10,7 @@ import pytest
 from guard.bundle import Bundle
 from guard.compile import compile_policy
 from guard.engine import compat
+from guard.engine.lane import Ask
 from guard.matching import PhraseMatcher
 from guard.models import resolve
 from guard.normalize import fold
@@ -215,9 +216,10 @@ def _planned(llm: Any, question: str, steering: Any) -> Any:
     )
     params = SamplingParams(temperature=0, max_tokens=24)
     params = compat.planned(params, steering, llm.get_tokenizer())
-    settled = frontend._sealed({"type": "token", "prompt_token_ids": list(ids)}, params, None)
-    identity = f"planned-{id(settled)}"
-    type(engine).add_request.__wrapped__(engine, identity, settled.prompt, settled.params)
+    ask = Ask({"type": "token", "prompt_token_ids": list(ids)}, params)
+    identity = f"planned-{id(ask)}"
+    sealed = frontend.sealed_ask(ask)
+    type(engine).add_request.__wrapped__(engine, identity, ask.prompt, sealed)
     while engine.output_processor.has_unfinished_requests():
         for output in engine.step():
             if output.finished and output.request_id == identity:
