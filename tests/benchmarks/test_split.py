@@ -1,6 +1,5 @@
 """The detector sees no evaluation question, nor a paraphrase, when it is made."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from benchmarks.prompts import BACKGROUND, texts
 from benchmarks.question import Question, questions
 from benchmarks.split import Fold, SplitError, Suite, Target, check, given, normalised, shipped
 from benchmarks.suites import benign, lume, tofu
-from benchmarks.suites.files import VARIABLE
 from guard.errors import DataError
 from tests.benchmarks.datasets import FORGOTTEN, NAMES, tofu_rows, write_data
+from tests.published import published
 
 TARGET = Target(({"question": "Who is Ada?", "answer": "A poet."},), ({"question": "Who is Bo?"},))
 
@@ -131,10 +130,7 @@ def test_forget_rows_must_be_the_last_ones(tmp_path: Path) -> None:
 
 
 def test_the_real_sets_are_clean() -> None:
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get(VARIABLE) or beside)
-    if not folder.is_dir():
-        pytest.skip(f"{folder}: no data sets there, which are not shipped; set {VARIABLE}")
+    folder = published("tofu", "lume")
     made = tofu.load(folder, "10", 0)
     check(made)
     assert {len(fold.targets["tofu"].forget) for fold in made.folds} == {400}

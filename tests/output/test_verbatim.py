@@ -1,8 +1,5 @@
 """Copies of passages."""
 
-import os
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +9,7 @@ from guard.output.base import Check
 from guard.output.verbatim import Verbatim, VerbatimOptions
 from guard.output.words import split
 from tests.output.answers import asked, fitted, leave, material
+from tests.published import published
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PASSAGE = " ".join(f"{a}{b}{a}" for a in LETTERS[:9] for b in LETTERS[:9])  # 81 different words
@@ -162,9 +160,8 @@ def test_nothing_of_a_passage_is_kept_as_text() -> None:
     assert not any(word in kept for word in WORDS)
 
 
-@pytest.mark.skipif("GUARD_DATA" not in os.environ, reason="needs the books of GUARD_DATA")
 def test_other_books_are_no_copies() -> None:
-    folder = Path(os.environ["GUARD_DATA"]) / "public_domain"
+    folder = published("public_domain") / "public_domain"
     alice = check_of((folder / "alice.txt").read_text())
     pride = (folder / "pride_and_prejudice.txt").read_text()
     assert isinstance(alice, Verbatim)

@@ -1,7 +1,6 @@
 """Published sets: TOFU, LUME, MUSE and RWKU, from a folder as they publish it or from the hub."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ from adapters.data.row import TrainingRow
 from guard.data import Row
 from guard.errors import DataError
 from tests.adapters.data.files import SECRET, qa, write
+from tests.published import published
 
 
 @pytest.mark.parametrize("kind", ["tofu", "lume", "muse", "rwku"])
@@ -255,10 +255,7 @@ def test_a_network_that_fails_is_that_message_and_a_mistake_of_ours_is_none(
 
 
 def test_the_real_sets_are_read_whole() -> None:
-    beside = Path(__file__).parents[3].parent / "shared" / "data"
-    data = Path(os.environ.get("GUARD_DATA") or beside)
-    if not data.is_dir():
-        pytest.skip(f"{data}: no data sets there, which are not shipped; set GUARD_DATA")
+    data = published("tofu", "lume", "public_domain")
     counts = {"forget01": 40, "retain99": 3960, "holdout01": 20, "world_facts": 117}
     for part, count in counts.items():
         assert len(read(f"tofu:{data / 'tofu'}#{part}")) >= count

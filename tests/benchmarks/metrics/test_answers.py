@@ -1,8 +1,6 @@
 """Measures of how systems answer: refusals, choices, repetition, and what is left as it was."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
@@ -32,6 +30,7 @@ from tests.benchmarks.metrics.material import (
     scored,
     seen,
 )
+from tests.published import published
 
 
 @pytest.mark.parametrize(
@@ -74,10 +73,7 @@ def test_no_refusal(text: str) -> None:
 
 
 def test_most_of_tofus_refusals_are_seen_and_nearly_none_of_its_answers() -> None:
-    folder = os.environ.get("GUARD_DATA")
-    if folder is None or not (Path(folder) / "tofu").is_dir():
-        pytest.skip("GUARD_DATA: no folder with tofu in it")
-    tofu = Path(folder) / "tofu"
+    tofu = published("tofu") / "tofu"
     lines = (tofu / "idontknow.jsonl").read_text("utf-8").splitlines()
     assert sum(map(refuses, lines)) / len(lines) >= 0.85
     answers = [json.loads(line)["answer"] for line in (tofu / "full.json").open(encoding="utf-8")]

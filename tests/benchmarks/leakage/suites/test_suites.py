@@ -1,6 +1,5 @@
 """Every suite says what is given and what is asked, and keeps the two apart."""
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,9 +11,9 @@ from benchmarks.leakage import protocol
 from benchmarks.leakage.case import Case, Source, Suite
 from benchmarks.leakage.suites import SUITES, find, load, tofu_mini
 from benchmarks.metrics import METRICS
-from benchmarks.suites.files import VARIABLE
 from guard.errors import DataError
 from tests.benchmarks.leakage.suites.sets import text, write_sets
+from tests.published import published
 
 # The small world is the end of TOFU's four thousand rows, for which the made-up set has too few;
 # and nobody has all of WMDP's corpora.
@@ -161,10 +160,7 @@ def test_the_words_of_a_book_are_all_given_or_asked_but_never_both(
 
 @pytest.fixture(scope="module")
 def real() -> Source:
-    folder = os.environ.get(VARIABLE)
-    if not folder:
-        pytest.skip(f"the real TOFU is not there; set {VARIABLE}")
-    return Source(Path(folder), target="t", retrained="r")
+    return Source(published("tofu"), target="t", retrained="r")
 
 
 def test_the_small_world_asks_twenty_authors_and_gives_what_its_models_learned(
