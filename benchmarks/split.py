@@ -74,7 +74,8 @@ class Suite:
 
 def normalised(text: str) -> str:
     """A text as it is compared: compatibility forms, case, accents and punctuation do not count."""
-    wide = unicodedata.normalize("NFKD", text.casefold())
+    # Case is folded behind the forms: a mathematical A is one only then.
+    wide = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     bare = "".join(char for char in wide if unicodedata.category(char) != "Mn")
     return _SIGNS.sub(" ", bare).strip() or text
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import example
 from hypothesis import given as holds
 from hypothesis import strategies as st
 
@@ -58,6 +59,7 @@ def test_nobody_is_on_both_sides() -> None:
         check(replace(both, folds=(fold,)))
 
 
+@example("\U0001d608")  # a mathematical capital A, which was left one
 @holds(st.text())
 def test_normalised_is_idempotent_and_blind_to_case(text: str) -> None:
     once = normalised(text)
