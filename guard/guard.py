@@ -37,6 +37,7 @@ class Guard:
         manifest = bundle.manifest
         live = [target for target in manifest.targets if target.mode != "off"]
         self._modes = {target.id: target.mode for target in live}
+        self._undetected = frozenset(target.id for target in live if not target.stages)
         self.encoder = BundleEncoder(manifest.encoder.name, manifest.encoder.sha256)
         self._done: dict[str, Bands] = {}
         stages: dict[str, dict[str, Placed]] = {}
@@ -81,11 +82,18 @@ class Guard:
         sure, doubtful = self._done[finding.target]
         return doubtful if finding.score.doubtful else sure
 
-    @property
-    def undetected(self) -> frozenset[str]:
-        """The targets whose prompts are not judged (policy ``detect: off``)."""
-        targets = self.bundle.manifest.targets
-        return frozenset(one.id for one in targets if one.mode != "off" and not one.stages)
+    def doubted(self, decision: Decision | None) -> frozenset[str]:
+        """The targets that an answer may be about, as far as its prompt tells.
+
+        Args:
+            decision: What was decided about the prompt; None where nothing was.
+
+        Returns:
+            Those that the prompt came near to, and those whose prompts are not judged at all
+            (policy ``detect: off``): of them nothing is known before the answer.
+        """
+        near = frozenset[str]() if decision is None else decision.doubted
+        return near | self._undetected
 
     def interventions_of(self, target: str) -> tuple[Intervention, ...]:
         """What is done about a target where there is no doubt, in this order."""

@@ -62,7 +62,7 @@ def read_finished(guard: "Guard", answer: str, question: str = "") -> list[Found
             f"{guard.bundle.path}: checks no answers; give a target an 'output' in the policy, "
             "and compile it again"
         )
-    doubted = guard.decide(question).doubted if question else frozenset()
+    doubted = guard.doubted(guard.decide(question) if question else None)
     found = []
     for mode in _MODES:
         for kind, reader in guard.output.start(question, question, doubted, mode):

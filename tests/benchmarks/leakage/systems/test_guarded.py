@@ -59,7 +59,7 @@ def test_an_output_check_may_stand_alone(folder: Path) -> None:
     assert isinstance(system, Guarded)
     guard = Guard.load(system.compiled(PERSON, folder))
     assert not guard.decide("Where did Odalys Brennick live?").flagged
-    assert guard.output and guard.undetected == {"forgotten"}
+    assert guard.output and guard.doubted(None) == {"forgotten"}
     kinds = {kind for kind, _ in guard.output.start("Who?", "Who?")}
     assert kinds == {"exact", "verbatim", "semantic"}
     reader = dict(guard.output.start("Who?", "Who?"))["exact"]
