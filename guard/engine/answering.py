@@ -39,7 +39,7 @@ def answers_for(
     view = outcome.view if outcome is not None else None
     view = view if view is not None else mediator.view(ids, admitted.texts)
     question = _question(view)
-    doubted = frontend.guard.doubted(outcome and outcome.decision)
+    doubted = frontend.guard.doubted(None if outcome is None else outcome.decision)
 
     def readers(mode: Mode) -> Sequence[Reader]:
         return [reader for _, reader in output.start(question, view.text, doubted, mode)]
