@@ -1,8 +1,9 @@
 # Each target first sees to .venv; once that is up to date, it costs a fraction of a second.
 
 PY := .venv/bin/python
-# Tests that start no engine run side by side. Engines take gigabytes, and run one after the other,
-# each with one thread wherever there is a core: vLLM would bind all of them to the same ones.
+# Two processes run the tests, each with one thread wherever there is a core: vLLM would bind all of
+# its engines to the same ones. Those that share an engine stay together, since engines take
+# gigabytes; so they have a run of their own.
 WORKERS = 2
 ONE_THREAD = OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind
 PACKAGES = $(wildcard guard adapters benchmarks)
@@ -26,7 +27,7 @@ serve: setup ## Start the guarded demo server
 
 test: setup ## Run every test
 	@$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not engine" tests
-	@$(ONE_THREAD) $(PY) -m pytest -m engine tests
+	@$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist loadgroup -m engine tests
 
 lint: setup ## Check style, format and types
 	@$(PY) -m ruff check .

@@ -1,4 +1,4 @@
-"""The policies that the cost of the guard is measured with: the demo's, an intervention each."""
+"""The policies that the cost of the guard is measured with: the demo's, with one change each."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,10 +16,12 @@ from guard.models import resolve
 
 TARGET = "shakespeare"  # of the demo's; a second target would have other prompts flagged
 _PLAIN = ("refuse", "corrupt", "penalize", "instruct")
+# Refused prompts are not answered by the model: what is measured is what its other answers cost.
+_CHECKED = {"intervene": {"kind": "refuse"}, "output": {"check": ["exact", "verbatim", "semantic"]}}
 
 
-def interventions(memory: Path | None, only: Sequence[str] | None) -> dict[str, Any]:
-    """Returns what policies say under ``intervene``, by name; every strength is the default.
+def policies(memory: Path | None, only: Sequence[str] | None) -> dict[str, Any]:
+    """Returns what policies say of their target, by name; every strength is the default.
 
     Args:
         memory: A LoRA of the demo's model, for the interventions that need one. What it remembers
@@ -29,23 +31,25 @@ def interventions(memory: Path | None, only: Sequence[str] | None) -> dict[str, 
     Raises:
         GuardError: A name is unknown, or needs `memory`.
     """
-    known = {name: INTERVENTIONS[name] for name in _PLAIN}
+    known: dict[str, Any] = {name: {"intervene": INTERVENTIONS[name]} for name in _PLAIN}
+    known["output check"] = _CHECKED
     if memory is not None:
         path, base = str(memory.resolve()), str(resolve(MODEL))
-        known["adapter"] = {"kind": "adapter", "path": path, "scale": -0.85}
-        known["offset"] = {"kind": "offset", "assistant": base, "adapter": path, "base": base}
+        subtracted = {"kind": "adapter", "path": path, "scale": -0.85}
+        offset = {"kind": "offset", "assistant": base, "adapter": path, "base": base}
+        known |= {"adapter": {"intervene": subtracted}, "offset": {"intervene": offset}}
     for name in only or ():
         if name not in known:
             more = "" if memory else "; adapter and offset need --memory"
-            raise GuardError(f"--only: no intervention {name!r} (known: {', '.join(known)}{more})")
+            raise GuardError(f"--only: no policy {name!r} (known: {', '.join(known)}{more})")
     return {name: known[name] for name in known if not only or name in only}
 
 
-def compiled_with(intervene: Mapping[str, Any], folder: Path) -> Bundle:
-    """Compiles the demo's policy with one target and another intervention.
+def compiled_with(fields: Mapping[str, Any], folder: Path) -> Bundle:
+    """Compiles the demo's policy with one target, and other fields of it.
 
     Args:
-        intervene: The intervention.
+        fields: What the policy says of the target, see `policies`.
         folder: An empty folder for policy and bundle.
 
     Raises:
@@ -55,7 +59,7 @@ def compiled_with(intervene: Mapping[str, Any], folder: Path) -> Bundle:
     (target,) = (target for target in policy["targets"] if target["id"] == TARGET)
     for name in ("forget", "retain"):
         target[name] = str(POLICY.parent / target[name])
-    policy["targets"] = [{**target, "intervene": dict(intervene)}]
+    policy["targets"] = [{**target, **fields}]
     path = folder / "policy.yaml"
     path.write_text(yaml.safe_dump(policy), "utf-8")
     return compile_policy(path, folder / "bundle")

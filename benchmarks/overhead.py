@@ -2,8 +2,8 @@
 
 Absolute figures of a shared machine say little, and those of one minute nothing about the next. So
 both servers run at once, one idle while the other is asked, in turns; what counts is the ratio
-within each pair of turns. Each intervention has a guarded server, and a plain one beside it, of its
-own; all are asked the same.
+within each pair of turns. Each policy has a guarded server, and a plain one beside it, of its own;
+all are asked the same.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.decide import NAMES, REMEMBERED, UNSEEN, decide_rows
-from benchmarks.guards import compiled_with, interventions
+from benchmarks.guards import compiled_with, policies
 from benchmarks.kept import Kept
 from benchmarks.load import Client
 from benchmarks.prompts import Prompts
@@ -32,8 +32,8 @@ HELP = "what the guard costs"
 DESCRIPTION = """\
 Start vLLM as it is and vLLM guarded by the demo's policy, put the same prompts to both in turns by
 vLLM's own bench client, and compare throughput, time to first token and time between tokens: with
-none, a tenth and all of the prompts flagged, at several concurrencies, for each intervention. Time
-`Guard.decide` as well.
+none, a tenth and all of the prompts flagged, at several concurrencies, for each intervention and
+for the output check. Time `Guard.decide` as well.
 
 example:
   python -m benchmarks overhead --memory memory/ --resume kept/ --out overhead.json
@@ -51,10 +51,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory", type=Path, metavar="FOLDER", help="a LoRA; adapter and offset need one"
     )
-    parser.add_argument("--only", action="append", metavar="NAME", help="only this intervention")
+    parser.add_argument("--only", action="append", metavar="NAME", help="only this policy")
     parser.add_argument(
         "--resume", type=Path, metavar="FOLDER",
-        help="keep each intervention's figures there, and do not measure again what is there",
+        help="keep each policy's figures there, and do not measure again what is there",
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """Measures, prints and writes; returns the exit status."""
     measured = Run("overhead", args)
     size = QUICK if args.quick else FULL
-    chosen = interventions(args.memory, args.only or size.interventions)
+    chosen = policies(args.memory, args.only or size.policies)
     kept = Kept(args.resume, "overhead", size.suite, args.seed)
     found = {name: rows for name in chosen if (rows := kept.read(name)) is not None}
     for name in found:
@@ -98,7 +98,7 @@ def served_rows(policy: str, turns: Sequence[Turn]) -> list[Row]:
     """Turns the turns into figures: each server's own, and the ratios pair by pair.
 
     Args:
-        policy: The intervention.
+        policy: Its name.
         turns: Of every case, as many of the plain server as of the guarded one, in order.
     """
     rows = []
@@ -133,7 +133,7 @@ def table(result: Result) -> str:
         cells = ["–" if row is None else figure(row, "×") for row in rows]
         ratios.append([policy, traffic, str(users), *cells])
     header = [
-        "intervention", "traffic", "concurrency", "throughput", "time to first token",
+        "policy", "traffic", "concurrency", "throughput", "time to first token",
         "between tokens",
     ]  # fmt: skip
     kinds = [(NAMES, "names settle it"), (UNSEEN, "unseen text"), (REMEMBERED, "remembered text")]

@@ -48,7 +48,7 @@ class Size:
     requests: dict[int, int]  # tens, so that 10 % are requests
     tokens: int
     decisions: int | None
-    interventions: tuple[str, ...] | None = None  # all that there are
+    policies: tuple[str, ...] | None = None  # all that there are
 
     @property
     def cases(self) -> list[Case]:
@@ -56,7 +56,7 @@ class Size:
         return [Case(users, percent) for percent in (0, 10, 100) for users in self.requests]
 
 
-FULL = Size("full", 3, {1: 10, 8: 30, 32: 60}, 32, None)
+FULL = Size("full", 3, {1: 10, 16: 40, 32: 60}, 32, None)
 QUICK = Size("quick", 1, {1: 10, 8: 10}, 8, 20, ("corrupt",))
 
 

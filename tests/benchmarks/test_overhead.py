@@ -50,13 +50,13 @@ def test_where_all_is_refused_there_is_no_time_between_tokens() -> None:
 def test_table(full_result: Result) -> None:
     text = overhead.table(full_result)
     assert text.count("×1.00 (1.00 to 1.00) | ×1.00 (1.00 to 1.00)") == 2 * len(FULL.cases)
-    assert "| corrupt | 10 % flagged | 8 |" in text
+    assert "| corrupt | 10 % flagged | 16 |" in text
     assert "| unseen text | 1.25 ms | 1.25 ms |" in text
     assert "median of 3 pairs" in text and "324 requests, 0 failed" in text
     assert "2 cores of A CPU, 23.5 GiB" in text
     shown = [line.split(" | ")[1:3] for line in text.splitlines() if "flagged" in line]
     traffic = ["none flagged", "10 % flagged", "all flagged"]
-    assert shown == [[kind, n] for kind in traffic for n in ("1", "8", "32") for _ in range(2)]
+    assert shown == [[kind, n] for kind in traffic for n in ("1", "16", "32") for _ in range(2)]
 
 
 def test_a_figure_that_there_is_none_of_is_a_dash(full_result: Result) -> None:
@@ -96,7 +96,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Turn]], list[str
             return turns
 
         def fit(spec: Any, folder: Path) -> Any:
-            return SimpleNamespace(path=spec["kind"])
+            kind = "output check" if "output" in spec else spec["intervene"]["kind"]
+            return SimpleNamespace(path=kind)
 
         monkeypatch.setattr(overhead, "compiled", lambda _: None)
         monkeypatch.setattr(overhead, "decide_rows", lambda *_: rows)
@@ -108,6 +109,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Turn]], list[str
     return give
 
 
+POLICIES = ["refuse", "corrupt", "penalize", "instruct", "output check"]
 ALL = [turn(system, 1, case) for case in QUICK.cases for system in SYSTEMS]
 Measured = Callable[[list[Turn]], list[str]]
 
@@ -122,8 +124,8 @@ def test_figures_are_printed_and_written(
     assert capsys.readouterr().out == out.read_text("utf-8")
     assert (found.suite, found.seed) == ("quick", 7) and taken == ["corrupt"]
     assert main(["overhead"]) == 0
-    assert taken[1:] == ["refuse", "corrupt", "penalize", "instruct"]
-    assert "| intervention | traffic | concurrency |" in capsys.readouterr().out
+    assert taken[1:] == POLICIES
+    assert "| policy | traffic | concurrency |" in capsys.readouterr().out
     assert main(["overhead", "--only", "refuse", "--out", str(out)]) == 0
     assert read(out).suite == "full: part"
 
@@ -135,10 +137,10 @@ def test_it_goes_on_with_what_was_measured(
     resume, out = ["--resume", str(tmp_path / "kept")], tmp_path / "o.json"
     assert main(["overhead", "--only", "refuse", *resume]) == 0
     assert main(["overhead", "--out", str(out), *resume]) == 0
-    assert taken == ["refuse", "corrupt", "penalize", "instruct"]
+    assert taken == POLICIES
     assert "refuse: measured before" in capsys.readouterr().err
-    policies = [row.split for row in read(out).rows if row.metric == "failed"]
-    assert policies == ["refuse", "corrupt", "penalize", "instruct"]
+    told = [row.split for row in read(out).rows if row.metric == "failed"]
+    assert told == POLICIES
 
 
 @pytest.mark.parametrize(
