@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from benchmarks import detection, interventions, objectives, overhead, training
+from benchmarks import detection, interventions, objectives, output, overhead, training
 from benchmarks.leakage import command as leakage
 from benchmarks.result import RESULTS, ROOT, Result
 from benchmarks.table import fill
@@ -47,6 +47,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "overhead": overhead,
     "detection": detection,
     "interventions": interventions,
+    "output": output,
     "training": training,
     "objectives": objectives,
     "leakage": leakage,
