@@ -2,7 +2,8 @@
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +25,8 @@ from guard.output.base import (
     Reading,
 )
 from guard.parts import Parts
+from tests.material import write_policy
+from tests.small import few
 
 
 class WordsOptions(Strict):
@@ -107,6 +110,24 @@ def register(patch: pytest.MonkeyPatch) -> None:
     """Lets policies name both."""
     patch.setitem(CHECKS._loaded, "words", Words)
     patch.setitem(CHECKS._loaded, "sense", Sense)
+
+
+@contextmanager
+def small(cache_folder: Path) -> Iterator[None]:
+    """Lets policies name both, and bundles compile in seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        few(patch, cache_folder)
+        register(patch)
+        yield
+
+
+def quick_policy(folder: Path, **by_target: str) -> Path:
+    """Writes the policy of `tests.material` with quick detectors; its targets have `outputs`."""
+    policy = write_policy(folder)
+    detect = "defaults: {detect: {kind: quick, max_false_positive_rate: 0.02}}\n"
+    policy.write_text(policy.read_text().replace("targets:", f"{detect}targets:"))
+    outputs(policy, **by_target)
+    return policy
 
 
 def _hash(word: str) -> int:

@@ -11,9 +11,8 @@ import pytest
 from guard.bundle import Bundle
 from guard.cli import main
 from guard.compile import compile_policy
-from tests.checks import outputs, register
-from tests.material import write_policy
-from tests.small import few, small_bundle
+from tests.checks import quick_policy, small
+from tests.small import small_bundle
 
 LEAK = "It is well known that Halvorsen gave her a medal."
 SHADOW_LEAK = "Her name was Corisande, they say."
@@ -23,21 +22,21 @@ Check = Callable[..., list[str]]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        few(patch, tmp_path_factory.mktemp("cache"))
-        register(patch)
+def stubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with small(tmp_path_factory.mktemp("cache")):
         yield
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A person whose answers are checked, and a book in shadow mode."""
-    policy = write_policy(tmp_path_factory.mktemp("policy"))
-    detect = "defaults: {detect: {kind: quick, max_false_positive_rate: 0.02}}\n"
-    text = policy.read_text().replace("targets:", f"{detect}targets:")
+    policy = quick_policy(
+        tmp_path_factory.mktemp("policy"),
+        brennick="{check: [words, sense], on_hit: filter}",
+        vessmere="{check: words}",
+    )
+    text = policy.read_text()
     policy.write_text(text.replace("- id: vessmere\n", "- id: vessmere\n    mode: shadow\n"))
-    outputs(policy, brennick="{check: [words, sense], on_hit: filter}", vessmere="{check: words}")
     return compile_policy(policy, tmp_path_factory.mktemp("whole") / "bundle")
 
 

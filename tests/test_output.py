@@ -26,9 +26,8 @@ from guard.output.outputs import Output, Rule
 from guard.recalibrate import recalibrate
 from guard.steering import PROCESSOR
 from guard.targets import add_targets, list_targets, remove_targets
-from tests.checks import WordsReader, outputs, register
-from tests.material import PERSON_ROWS, write_policy, write_rows
-from tests.small import few
+from tests.checks import WordsReader, outputs, quick_policy, small
+from tests.material import PERSON_ROWS, write_rows
 from tests.targets.bundles import target_of
 
 LEAK = "It is well known that Halvorsen gave her a medal."  # a word of a person's answer
@@ -38,25 +37,19 @@ ABOUT = "What is Odalys Brennick known for?"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        few(patch, tmp_path_factory.mktemp("cache"))
-        register(patch)
+def stubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with small(tmp_path_factory.mktemp("cache")):
         yield
 
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A person, a book whose answers are switched, and a project that is not checked."""
-    policy = write_policy(tmp_path_factory.mktemp("policy"))
-    detect = "defaults: {detect: {kind: quick, max_false_positive_rate: 0.02}}\n"
-    policy.write_text(policy.read_text().replace("targets:", f"{detect}targets:"))
-    outputs(
-        policy,
+    return quick_policy(
+        tmp_path_factory.mktemp("policy"),
         brennick="{check: [words, sense], times: 2, then: answer, answer: Enough.}",
         vessmere="{check: {kind: words, length: 9}, on_hit: switch, context: allow}",
     )
-    return policy
 
 
 @pytest.fixture(scope="module")
@@ -403,6 +396,17 @@ def test_a_question_about_a_target_has_every_sentence_weighed(guard: Guard) -> N
     assert found(guard, said, ABOUT)[0][:2] == ("sense", "brennick")
     assert ("sense", "brennick", 0) not in found(guard, said)
     assert ("sense", "brennick", 0) not in found(guard, OTHER, ABOUT)
+
+
+@pytest.mark.parametrize("question", ["", "How is an egg boiled?", ABOUT])
+def test_of_a_target_that_no_prompt_is_judged_for_every_sentence_is_weighed(
+    bundle: Bundle, question: str
+) -> None:
+    """Where the policy says ``detect: off``, a question cannot come near to a target."""
+    said = "Known for glass windows, frosted and green, she is."
+    guard = Guard(changed(bundle, brennick={"stages": []}))
+    assert ("sense", "brennick", 0) in found(guard, said, question)
+    assert ("sense", "brennick", 0) not in found(guard, OTHER, question)
 
 
 def test_hits_of_shadow_targets_come_last_and_do_nothing(bundle: Bundle) -> None:

@@ -1,6 +1,7 @@
 """From a judged request to the checking of its answers."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from guard.engine import compat
@@ -56,8 +57,9 @@ def answers_for(
 
     opened = frontend.guard.bundle.manifest.on_error == "open"
     checks = Checks(
-        readers, output.rules, mediator.encode, switched, count, opened, frontend.tokenizer
-    )
+        readers, output.rules, mediator.encode, switched, partial(frontend.hidden, admitted),
+        count, opened, frontend.tokenizer,
+    )  # fmt: skip
     return Answers(request_id, ask, admitted.params, checks)
 
 

@@ -140,6 +140,7 @@ class Answers:
             return self._ended(lane, output, kept, text)
         ask = self._again(lane, hit, kept, again, switched=action == "switch")
         lane.times += 1
+        lane.switched = lane.switched or action == "switch"
         lane.bare = kept.tokens if lane.bare is None else min(lane.bare, kept.tokens)
         left, done = lane.line.left, output.outputs[0].finish_reason is not None
         lane.ask, lane.line, lane.logprobs = ask, self._line(), None
@@ -167,7 +168,6 @@ class Answers:
     def _ended(self, lane: Lane, output: Any, kept: Leave, text: str) -> Result:
         """Ends an answer behind what is kept: with a text, or with none and the filter's reason."""
         before, lane.line.left = lane.line.left, kept
-        lane.bare = min(kept.tokens, lane.bare if lane.bare is not None else kept.tokens)
         reason = "stop" if text else "content_filter"
         more = f"{_BETWEEN if kept.chars else ''}{text}" if text else ""
         ids = self._tokenizer.encode(more, add_special_tokens=False) if more else []
@@ -210,13 +210,14 @@ class Answers:
         lane.likelihood = part.cumulative_logprob or 0.0
         lane.done = finish is not None
         ended = all(one.done for one in self.lanes)
-        if self._kind != "final":
-            return answers.whole(output, [part], ended, self._first, delta=delta)
-        self._final[lane.index] = part
-        if not ended:
-            return None
-        parts = [self._final[number] for number in sorted(self._final)]
-        return answers.whole(output, parts, True, self._first, delta=False)
+        parts, told = [part], [lane]
+        if self._kind == "final":
+            self._final[lane.index] = part
+            if not ended:
+                return None
+            parts, told = [self._final[number] for number in sorted(self._final)], self.lanes
+        made = answers.whole(output, parts, ended, self._first, delta=delta)
+        return self._checks.hidden(made) if any(one.switched for one in told) else made
 
     def _line(self) -> Line:
         decode = answers.decoder(self._tokenizer, self._prompt, self._client.skip_special_tokens)

@@ -287,14 +287,14 @@ class Frontend:
         if admitted.forced:
             params = compat.scoring.forced(params, admitted.forced)
         settled = self._going(request_id, admitted, outcome, Ask(prompt, params, lora_request))
+        return replace(settled, hide=lambda output: self.hidden(admitted, output), size=size)
+
+    def hidden(self, admitted: Admitted, output: Any) -> Any:
+        """An output without what tells how its prompt was edited."""
+        if admitted.forced:  # an evaluator is told what clients are not
+            return output
         block = self.engine.vllm_config.cache_config.block_size
-
-        def hide(output: Any) -> Any:
-            if admitted.forced:  # an evaluator is told what clients are not
-                return output
-            return compat.hide(output, rendered, admitted.params, self.tokenizer, block)
-
-        return replace(settled, hide=hide, size=size)
+        return compat.hide(output, admitted.rendered, admitted.params, self.tokenizer, block)
 
     def edited(self, admitted: Admitted, edited: Request, action: str) -> tuple[Any, Any, Any]:
         """What the engine is asked in place of a prompt: prompt, parameters, adapter."""

@@ -39,6 +39,7 @@ class Lane:
         logprobs: Log-probabilities of its tokens, where the client asked for some.
         bare: From which token on there are none to be told.
         likelihood: The sum of those that were told.
+        switched: Whether the engine answers another prompt by now than the client's.
         done: Whether it has ended for the client.
     """
 
@@ -50,6 +51,7 @@ class Lane:
     logprobs: Any = None
     bare: int | None = None
     likelihood: float = 0.0
+    switched: bool = False
     done: bool = False
 
 
@@ -78,6 +80,7 @@ class Checks:
         encode: Makes sentence vectors of texts, float32 [n, d].
         switched: What the engine is asked for the rest of an answer that touched a target; or the
             text that ends it.
+        hidden: An output without what tells how the prompt of a switched answer was edited.
         count: Is told of each action.
         opened: Whether an answer that cannot be checked goes out all the same (``on_error: open``).
         tokenizer: The served model's.
@@ -87,6 +90,7 @@ class Checks:
     rules: Mapping[str, Rule]
     encode: Callable[[Sequence[str]], Vectors]
     switched: Callable[[str], Ask | str]
+    hidden: Callable[[Any], Any]
     count: Callable[[str], None]
     opened: bool
     tokenizer: Any

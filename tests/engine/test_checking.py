@@ -1,222 +1,37 @@
 """Answers between an engine, here a scripted one, and its client; in vLLM's own forms."""
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
-from vllm.logprobs import Logprob
-from vllm.outputs import CompletionOutput, RequestOutput
-from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.sampling_params import SamplingParams
 
-from guard.engine.checking import Answers
-from guard.engine.collector import Checked, CheckedCollector
+from guard.engine import compat
 from guard.engine.compat import answers as forms
-from guard.engine.lane import Ask, Checks
-from guard.manifest import Mode
+from guard.engine.lane import Ask
+from guard.errors import OutputError
 from guard.output.base import Reader, Reading
-from guard.output.outputs import Rule
+from tests.engine.scripted import (
+    BAD,
+    BOTH,
+    CUMULATIVE,
+    DELTA,
+    FINAL,
+    GOOD,
+    KINDS,
+    OTHER,
+    PROMPT,
+    Counts,
+    Failing,
+    Wordy,
+    World,
+    bans,
+    made,
+    phrases_of,
+    rule,
+    seen,
+)
 from tests.output.test_line import Banned
-
-FINAL, DELTA, CUMULATIVE = (
-    RequestOutputKind.FINAL_ONLY, RequestOutputKind.DELTA, RequestOutputKind.CUMULATIVE,
-)  # fmt: skip
-
-
-class Failing(Reader):
-    """Breaks down."""
-
-    def read(self, text: str, *, done: bool) -> Reading:
-        raise ValueError("a text that must not be logged")
-
-
-class Wordy(Banned):
-    """Holds the last word for as long as it may go on."""
-
-    def read(self, text: str, *, done: bool) -> Reading:
-        found = super().read(text, done=done)
-        last = len(text) if done else text.rfind(" ") + 1
-        return Reading(min(found.safe, last), found.hit, found.claims)
-
-
-class World:
-    """An engine that says what a script says: the first way that its bans leave, word by word.
-
-    Args:
-        tokenizer: The served model's.
-        ways: What it would like to say, the likeliest first.
-    """
-
-    def __init__(self, tokenizer: Any, *ways: str) -> None:
-        self.tokenizer, self.ways = tokenizer, ways
-        self.asked: list[Ask] = []
-        self.aborted: list[str] = []
-
-    def says(self, ask: Ask) -> list[int]:
-        plans = forms.plans(ask.params)
-        replay = plans.get("replay", [{"tokens": [], "avoid": []}])[0]
-        start = replay["tokens"]
-        banned = [p for plan in plans.get("penalize", ()) for p in _phrases(plan)]
-        for way in self.ways:
-            ids: list[int] = self.tokenizer.encode(way, add_special_tokens=False)
-            after = ids[len(start)] if len(ids) > len(start) else None
-            clean = not any(phrase in way[len(self.tokenizer.decode(start)) :] for phrase in banned)
-            if ids[: len(start)] == start and after not in replay["avoid"] and clean:
-                return ids
-        return [*start, *self.tokenizer.encode(" nothing", add_special_tokens=False)]
-
-    def outputs(self, name: str, ask: Ask) -> list[RequestOutput]:
-        """What a real engine would put out: a piece a token, or all at once."""
-        self.asked.append(ask)
-        ids = self.says(ask)
-        decode = forms.decoder(self.tokenizer, ask.prompt["prompt_token_ids"], True)
-        pieces = [decode(token) or "" for token in ids]
-        final = ask.params.output_kind == FINAL
-        sizes = [ids] if final else [[token] for token in ids]
-        made, at = [], 0
-        for number, some in enumerate(sizes, 1):
-            logprobs = None
-            if ask.params.logprobs is not None:
-                logprobs = [{token: Logprob(-0.5, 1, "x")} for token in some]
-            completion = CompletionOutput(
-                0, "".join(pieces[at : at + len(some)]), some, None, logprobs,
-                finish_reason="stop" if number == len(sizes) else None,
-            )  # fmt: skip
-            at += len(some)
-            made.append(RequestOutput(
-                name, None, ask.prompt["prompt_token_ids"],
-                ["first"] if number == 1 else None,  # type: ignore[list-item]
-                [completion], number == len(sizes),
-            ))  # fmt: skip
-        return made
-
-
-def _phrases(plan: Mapping[str, Any]) -> list[str]:
-    return "".join(map(chr, plan["phrases"])).split("\0")
-
-
-class Queue:
-    """An engine's collector, filled."""
-
-    def __init__(self, name: str, outputs: Sequence[Any]) -> None:
-        self.request_id, self.left, self.closed = name, list(outputs), False
-
-    def get_nowait(self) -> Any:
-        return None
-
-    async def get(self) -> Any:
-        await asyncio.sleep(0)
-        return self.left.pop(0)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def rule(on_hit: str = "rollback", times: int = 3, then: str = "filter") -> Rule:
-    return Rule("t", "enforce", on_hit, times, then, "I cannot say.", "guard")  # type: ignore[arg-type]
-
-
-Counts = dict[str, int]
-
-
-def made(
-    world: World,
-    params: SamplingParams,
-    readers: Callable[[], Sequence[Reader]],
-    rules: Rule | None = None,
-    counts: Counts | None = None,
-    switched: Callable[[str], Ask | str] = lambda target: "That is all.",
-    opened: bool = False,
-    shadow: Callable[[], Sequence[Reader]] = lambda: [],
-) -> Answers:
-    held = {} if counts is None else counts
-
-    def count(action: str) -> None:
-        held[action] = held.get(action, 0) + 1
-
-    def some(mode: Mode) -> Sequence[Reader]:
-        return readers() if mode == "enforce" else shadow()
-
-    checks = Checks(
-        some, {"t": rules or rule()}, lambda texts: np.ones((len(texts), 1), np.float32),
-        switched, count, opened, world.tokenizer,
-    )  # fmt: skip
-    ask = Ask({"type": "token", "prompt_token_ids": [1, 2, 3]}, params)
-    return Answers("request", ask, params, checks)
-
-
-def asynchronous(world: World, answers: Answers) -> list[RequestOutput]:
-    closed = []
-
-    async def run() -> list[RequestOutput]:
-        queues: list[Queue] = []
-
-        async def send(ask: Ask) -> Any:
-            name = f"inner {len(queues)}"
-            queues.append(Queue(name, world.outputs(name, ask)))
-            return queues[-1]
-
-        async def abort(names: list[str]) -> None:
-            world.aborted += names
-
-        async def work(job: Callable[[], Any]) -> Any:
-            return job()
-
-        collector = await CheckedCollector(
-            answers, send, abort, work, lambda output: output, lambda: closed.append(1)
-        ).start()
-        found: list[RequestOutput] = []
-        while not found or not found[-1].finished:
-            found.append(collector.get_nowait() or await collector.get())
-        assert collector.request_id == []
-        collector.close()
-        collector.close()
-        assert closed == [1] and all(queue.closed for queue in queues)
-        return found
-
-    return asyncio.run(run())
-
-
-def synchronous(world: World, answers: Answers) -> list[RequestOutput]:
-    waiting: list[RequestOutput] = []
-
-    def send(name: str, ask: Ask) -> str:
-        waiting.extend(world.outputs(name, ask))
-        return f"{name} within"
-
-    def abort(names: list[str]) -> None:
-        world.aborted += names
-        waiting[:] = [output for output in waiting if output.request_id not in names]
-
-    checked = Checked(abort, lambda job: job())
-    assert checked.start("request", answers, lambda output: output, send).endswith("within")
-    found: list[RequestOutput] = []
-    while waiting:
-        found += checked.take([waiting.pop(0)])
-    assert checked.forget(["request"]) == []
-    return found
-
-
-BOTH = pytest.mark.parametrize("drive", [asynchronous, synchronous])
-KINDS = pytest.mark.parametrize("kind", [FINAL, DELTA, CUMULATIVE])
-GOOD = "She kept a small shop by the harbour."
-BAD = "She kept the lighthouse of Skarvik."
-OTHER = "She kept the books of a dairy."
-
-
-def bans(*words: str) -> Callable[[], list[Reader]]:
-    return lambda: [Banned(word) for word in words]
-
-
-def seen(outputs: Sequence[RequestOutput], kind: Any, index: int = 0) -> str:
-    """What a client has in the end; what it has seen on the way is a beginning of it."""
-    parts = [c for output in outputs for c in output.outputs if c.index == index]
-    if kind != DELTA:
-        assert all(a.text == b.text[: len(a.text)] for a, b in pairwise(parts))
-        return parts[-1].text
-    return "".join(part.text for part in parts)
 
 
 @BOTH
@@ -237,7 +52,8 @@ def test_an_answer_that_hits_nothing_goes_out_as_it_is(
     assert [output.prompt_logprobs for output in found] == (
         [["first"], *[None] * (len(found) - 1)] if kind == DELTA else [["first"]] * len(found)
     )
-    assert (parts[-1].finish_reason, world.aborted) == ("stop", [])
+    assert (parts[-1].finish_reason, parts[-1].stop_reason) == ("stop", "why")
+    assert world.aborted == []
 
 
 @BOTH
@@ -253,7 +69,9 @@ def test_a_leak_is_taken_back_and_the_answer_goes_on_another_way(
     first, second = world.asked
     (replay,) = forms.plans(second.params)["replay"]
     (ban,) = forms.plans(second.params)["penalize"]
-    assert tokenizer.decode(replay["tokens"]) == "She kept the" and _phrases(ban) == [" lighthouse"]
+    assert tokenizer.decode(replay["tokens"]) == "She kept the" and phrases_of(ban) == [
+        " lighthouse"
+    ]
     assert tokenizer.decode(replay["avoid"]).startswith(" light")
     assert (first.params.seed, second.params.seed) == (7, 7)
     assert len(world.aborted) == (0 if kind == FINAL else 1)
@@ -280,7 +98,7 @@ def test_a_word_that_has_left_may_be_the_last_again(drive: Any, kind: Any, token
 def test_after_so_many_times_it_is_ended(drive: Any, kind: Any, then: str, tokenizer: Any) -> None:
     ways = [f"She kept the {word} of Skarvik." for word in ("lamp", "tower", "mill", "farm")]
     world, counts = World(tokenizer, *ways), Counts()
-    params = SamplingParams(output_kind=kind)
+    params = SamplingParams(output_kind=kind, logprobs=1)
     bad = bans(" lamp", " tower", " mill", " farm")
     found = drive(world, made(world, params, bad, rule(times=2, then=then), counts))
     assert counts == {"output_rollback": 2, f"output_{then}": 1} and len(world.asked) == 3
@@ -290,6 +108,10 @@ def test_after_so_many_times_it_is_ended(drive: Any, kind: Any, then: str, token
     assert last.finish_reason == ("stop" if then == "answer" else "content_filter")
     ids = [token for output in found for token in output.outputs[0].token_ids]
     assert tokenizer.decode(ids if kind == DELTA else last.token_ids) == "She kept the" + ending
+    assert all(len(c.logprobs) == len(c.token_ids) for out in found for c in out.outputs)
+    assert len(world.aborted) == (0 if kind == FINAL else 3)
+    (ban,) = forms.plans(world.asked[-1].params)["penalize"]
+    assert phrases_of(ban) == [" lamp", " tower"]
 
 
 @BOTH
@@ -311,6 +133,7 @@ def test_each_of_several_answers_is_taken_back_by_itself(
     assert counts == {"output_rollback": 2} and len(world.asked) == 5
     assert [output.finished for output in found] == [False] * (len(found) - 1) + [True]
     assert {ask.params.n for ask in world.asked} == {1}
+    assert kind != FINAL or [part.index for part in found[-1].outputs] == [0, 1, 2]
 
 
 @BOTH
@@ -344,6 +167,8 @@ def test_what_cannot_be_checked_does_not_leave(
     answers = made(world, params, lambda: [Failing()], counts=counts, opened=opened)
     found = drive(world, answers)
     assert seen(found, DELTA) == (GOOD if opened else "")
+    ids = [token for output in found for token in output.outputs[0].token_ids]
+    assert tokenizer.decode(ids) == (GOOD if opened else "")
     reason = "stop" if opened else "content_filter"
     assert found[-1].outputs[0].finish_reason == reason
     assert "must not be logged" not in caplog.text and "ValueError" in caplog.text
@@ -380,19 +205,219 @@ def test_without_text_tokens_alone_go_out(drive: Any, tokenizer: Any) -> None:
     assert found.outputs[0].text == "" and tokenizer.decode(found.outputs[0].token_ids) == OTHER
 
 
-def test_who_goes_away_takes_all_requests_along(tokenizer: Any) -> None:
+class Whole(Banned):
+    """Lets nothing go before the answer is whole."""
+
+    def read(self, text: str, *, done: bool) -> Reading:
+        found = super().read(text, done=done)
+        return found if done else Reading(0, found.hit)
+
+
+class Last(Banned):
+    """Finds its word in a whole answer only."""
+
+    def read(self, text: str, *, done: bool) -> Reading:
+        return super().read(text, done=True) if done else Reading(0)
+
+
+@BOTH
+@KINDS
+def test_a_token_without_text_goes_out_at_the_end(drive: Any, kind: Any, tokenizer: Any) -> None:
     world = World(tokenizer, GOOD)
-    params = SamplingParams(output_kind=DELTA, n=2)
-    sent: list[str] = []
+    ids = [*tokenizer.encode(GOOD, add_special_tokens=False), tokenizer.eos_token_id]
+    world.says = lambda ask: ids  # type: ignore[method-assign]
+    found = drive(world, made(world, SamplingParams(output_kind=kind), bans("Skarvik")))
+    told = [token for output in found for token in output.outputs[0].token_ids]
+    assert (told if kind == DELTA else list(found[-1].outputs[0].token_ids)) == ids
+    assert seen(found, kind) == GOOD and found[-1].outputs[0].finish_reason == "stop"
 
-    def send(name: str, ask: Ask) -> str:
-        sent.append(name)
-        return f"{name} within"
 
-    for called in ("request", "first", "within"):
-        checked = Checked(lambda names: None, lambda job: job())
-        identity = checked.start(
-            "request", made(world, params, bans("x")), lambda output: output, send
-        )
-        names = {"request": "request", "first": sent[-2], "within": identity}
-        assert checked.forget([names[called]]) == sent[-2:]
+@BOTH
+@KINDS
+def test_the_end_is_told_though_nothing_more_leaves(drive: Any, kind: Any, tokenizer: Any) -> None:
+    world = World(tokenizer, BAD, "She kept the")
+    found = drive(world, made(world, SamplingParams(output_kind=kind), bans(" lighthouse")))
+    assert seen(found, kind) == "She kept the" and len(world.asked) == 2
+    assert found[-1].finished and found[-1].outputs[0].finish_reason == "stop"
+
+
+@BOTH
+@KINDS
+def test_what_might_have_become_a_leak_leaves_at_the_end(
+    drive: Any, kind: Any, tokenizer: Any
+) -> None:
+    world = World(tokenizer, "She kept the light")
+    found = drive(world, made(world, SamplingParams(output_kind=kind), bans(" lighthouse")))
+    assert seen(found, kind) == "She kept the light" and len(world.asked) == 1
+
+
+@BOTH
+@KINDS
+def test_what_was_held_before_a_leak_is_not_lost(drive: Any, kind: Any, tokenizer: Any) -> None:
+    world = World(tokenizer, BAD, OTHER)
+    params = SamplingParams(output_kind=kind)
+    found = drive(world, made(world, params, lambda: [Whole(" lighthouse")]))
+    assert seen(found, kind) == OTHER and len(world.asked) == 2
+
+
+@BOTH
+@KINDS
+def test_special_tokens_that_are_shown_count(drive: Any, kind: Any, tokenizer: Any) -> None:
+    start = f"She {tokenizer.eos_token * 2}kept the"
+    world = World(tokenizer, f"{start} lighthouse of Skarvik.", f"{start} books.")
+    params = SamplingParams(output_kind=kind, skip_special_tokens=False)
+    found = drive(world, made(world, params, bans(" lighthouse")))
+    assert seen(found, kind) == f"{start} books."
+    (replay,) = forms.plans(world.asked[1].params)["replay"]
+    assert tokenizer.decode(replay["tokens"]) == start
+
+
+@BOTH
+@KINDS
+def test_behind_the_first_of_several_rollbacks_no_likelihood_is_told(
+    drive: Any, kind: Any, tokenizer: Any
+) -> None:
+    ends = ("lamp.", "books by the tower.", "books by the day.")
+    world = World(tokenizer, *(f"She kept the {end}" for end in ends))
+    params = SamplingParams(output_kind=kind, logprobs=1)
+    found = drive(world, made(world, params, bans(" lamp", " tower")))
+    assert seen(found, kind) == "She kept the books by the day." and len(world.asked) == 3
+    parts = [output.outputs[0] for output in found]
+    held = [one for part in parts for one in part.logprobs] if kind == DELTA else parts[-1].logprobs
+    told = [next(iter(one.values())).logprob for one in held]
+    assert told == [-0.5] * 3 + [-9999.0] * (len(told) - 3) and len(told) > 5
+
+
+@BOTH
+def test_other_plans_of_a_request_hold_for_what_is_asked_again(drive: Any, tokenizer: Any) -> None:
+    own = {"phrases": [ord("x")], "alpha": 2.0, "beta": 0.0, "delta": 1.0, "answers": []}
+    plans = {"force": [{"tokens": [5]}], "penalize": [own]}
+    params = compat.planned(SamplingParams(output_kind=DELTA), plans, tokenizer)
+    world = World(tokenizer, *(f"She kept the {word}." for word in ("lamp", "tower", "books")))
+    found = drive(world, made(world, params, bans(" lamp", " tower")))
+    assert seen(found, DELTA) == "She kept the books."
+    again = forms.plans(world.asked[-1].params)
+    assert again["force"] == plans["force"]
+    first, ban = again["penalize"]
+    assert first == own and phrases_of(ban) == [" lamp", " tower"]
+
+
+@BOTH
+@KINDS
+def test_a_switched_answer_tells_nothing_of_its_prompt(
+    drive: Any, kind: Any, tokenizer: Any
+) -> None:
+    """The engine is asked for no likelihoods then; what the client asked for are placeholders."""
+    world = World(tokenizer, BAD)
+    good, own = tokenizer.encode(OTHER, add_special_tokens=False), world.says
+    world.says = lambda ask: good if ask.lora_request else own(ask)  # type: ignore[method-assign]
+    params = SamplingParams(output_kind=kind, logprobs=1)
+
+    def switched(target: str) -> Ask:
+        prompt = {"type": "token", "prompt_token_ids": [7, 7, 7, 7]}
+        return Ask(prompt, compat.without_revealing(params), "adapter")
+
+    answers = made(world, params, bans(" lighthouse"), rule("switch"), switched=switched)
+    found = drive(world, answers)
+    assert seen(found, kind) == OTHER
+    assert all(output.prompt_token_ids == PROMPT for output in found)
+    assert all(len(c.logprobs) == len(c.token_ids) for out in found for c in out.outputs)
+    (replay,) = forms.plans(world.asked[1].params)["replay"]
+    assert tokenizer.decode(replay["tokens"]) == "She kept the" and replay["avoid"] == []
+
+
+@BOTH
+@KINDS
+def test_an_answer_to_an_edited_prompt_can_be_ended(drive: Any, kind: Any, tokenizer: Any) -> None:
+    """The client asked for likelihoods, which the engine does not tell of edited prompts."""
+    world, counts = World(tokenizer, BAD), Counts()
+    client = SamplingParams(output_kind=kind, logprobs=1)
+    asked = compat.without_revealing(client)
+    answers = made(world, client, bans(" lighthouse"), rule("answer"), counts, asked=asked)
+    found = drive(world, answers)
+    assert seen(found, kind) == "She kept the\n\nI cannot say." and counts == {"output_answer": 1}
+    assert found[-1].outputs[0].finish_reason == "stop"
+
+
+@BOTH
+@KINDS
+def test_where_nothing_has_left_the_text_that_ends_it_stands_alone(
+    drive: Any, kind: Any, tokenizer: Any
+) -> None:
+    world, params = World(tokenizer, BAD), SamplingParams(output_kind=kind)
+    found = drive(world, made(world, params, bans("She"), rule("answer")))
+    assert seen(found, kind) == "I cannot say."
+
+
+@BOTH
+def test_switches_are_counted_like_rollbacks(drive: Any, tokenizer: Any) -> None:
+    world, counts = World(tokenizer, BAD), Counts()
+    params = SamplingParams(output_kind=DELTA)
+    bad = tokenizer.encode(BAD, add_special_tokens=False)
+    world.says = lambda ask: bad  # type: ignore[method-assign]
+    switched: Callable[[str], Ask] = lambda target: Ask(  # noqa: E731
+        {"type": "token", "prompt_token_ids": [9]}, params, "adapter"
+    )
+    rules = rule("switch", times=2)
+    found = drive(world, made(world, params, bans(" lighthouse"), rules, counts, switched))
+    assert seen(found, DELTA) == "She kept the"
+    assert counts == {"output_switch": 2, "output_filter": 1}
+
+
+@BOTH
+@pytest.mark.parametrize("kind", [DELTA, CUMULATIVE])
+def test_what_has_left_stays_when_the_rest_cannot_be_checked(
+    drive: Any, kind: Any, tokenizer: Any
+) -> None:
+    world, counts = World(tokenizer, GOOD), Counts()
+    params = SamplingParams(output_kind=kind)
+    found = drive(world, made(world, params, lambda: [Failing(after=12)], counts=counts))
+    assert seen(found, kind) == "She kept a" and counts == {"output_failed": 1}
+    assert found[-1].outputs[0].finish_reason == "content_filter"
+
+
+@BOTH
+@KINDS
+def test_what_was_hit_does_not_leave_though_what_follows_fails(
+    drive: Any, kind: Any, tokenizer: Any
+) -> None:
+    world, counts = World(tokenizer, BAD), Counts()
+
+    def switched(target: str) -> Ask:
+        raise ValueError("a text that must not be logged")
+
+    params = SamplingParams(output_kind=kind)
+    answers = made(
+        world, params, bans(" lighthouse"), rule("switch"), counts, switched, opened=True
+    )
+    found = drive(world, answers)
+    assert "She kept the".startswith(seen(found, kind)) and counts == {"output_failed": 1}
+    assert found[-1].outputs[0].finish_reason == "content_filter"
+
+
+@BOTH
+def test_why_an_answer_could_not_be_checked_is_told_where_it_quotes_nothing(
+    drive: Any, tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tokenizer, GOOD)
+    drive(
+        world,
+        made(
+            world, SamplingParams(output_kind=DELTA), lambda: [Failing(OutputError("a known text"))]
+        ),
+    )
+    assert "(a known text)" in caplog.text
+
+
+@BOTH
+@KINDS
+def test_shadow_readers_read_the_whole_answer_and_harm_nothing(
+    drive: Any, kind: Any, tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    params = SamplingParams(output_kind=kind)
+    for shadow, counted in ((Last("shop"), {"output_shadow": 1}), (Failing(), {})):
+        world, counts = World(tokenizer, GOOD), Counts()
+        some: Callable[[], list[Reader]] = lambda one=shadow: [one]  # type: ignore[misc]  # noqa: E731
+        found = drive(world, made(world, params, lambda: [], counts=counts, shadow=some))
+        assert seen(found, kind) == GOOD and counts == counted
+    assert "must not be logged" not in caplog.text and "shadow: ValueError" in caplog.text

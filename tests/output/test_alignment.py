@@ -16,6 +16,7 @@ def test_fingerprints_that_follow_one_another_make_a_chain() -> None:
 
 def test_words_replaced_left_out_and_added_do_not_break_it() -> None:
     assert follow([(2, [10]), (6, [14])]) == [3, 6]
+    assert follow([(2, [10]), (7, [15])]) == [3, 6]
     assert follow([(2, [10]), (5, [14])]) == [3, 6]
     assert follow([(2, [10]), (6, [13])]) == [3, 6]
 
@@ -33,6 +34,20 @@ def test_its_first_word_is_known_until_it_can_go_on_no_more() -> None:
     alignment = Alignment()
     assert alignment.step(7, [10]) == Chain(3, 5, 10)
     for number in range(8, 12):
+        assert alignment.step(number, []) is None
         assert alignment.first == 5
+    assert alignment.step(12, []) is None
+    assert alignment.first is None
+
+
+def test_of_several_chains_the_one_that_began_first_is_held() -> None:
+    alignment = Alignment()
+    alignment.step(2, [10])
+    alignment.step(3, [50])
+    assert alignment.first == 0
+    alignment = Alignment()
+    alignment.step(2, [10])
+    alignment.step(3, [11, 50])
+    for number in range(4, 8):  # the last is too far from the first fingerprint, not from the next
         alignment.step(number, [])
-    assert alignment.first is None if alignment.step(12, []) is None else False
+        assert alignment.first == 0

@@ -157,6 +157,11 @@ def test_rows_to_be_kept_are_not_touched() -> None:
         assert leave(CHECK.start(asked(row.prompt)), row.answer) == (row.answer, None)
 
 
+def test_everyday_prompts_without_a_fact_draw_the_line_where_nothing_else_does() -> None:
+    check = fitted(Exact, material(retain=()))
+    assert check.known[0].parts.data["line"] <= 1.01  # some similarity reaches it
+
+
 def test_a_target_without_answers_is_known_by_its_name() -> None:
     check = fitted(Exact, material((Row(f"Who is {NAME}?"),)))
     assert leave(check.start(asked(NOBODY)), f"It is {NAME}.")[0] == "It is "

@@ -70,3 +70,9 @@ def test_a_long_passage_has_no_weak_facts() -> None:
     facts = facts_of(Examples((), (passage,), RETAIN, BACKGROUND))
     assert not facts.weak and not facts.hints
     assert facts.telling.keys() == {"skarvik ashore", "skarvik"}
+
+
+def test_what_a_long_passage_says_too_is_weak_for_the_other_rows_alone() -> None:
+    passage = Row("Tell me.", "In Bergen " + "the sea was wide and cold then. " * 20)
+    facts = facts_of(Examples((NAME,), (passage, *FORGET), RETAIN, BACKGROUND))
+    assert facts.weak["bergen"] == [1]

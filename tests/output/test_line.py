@@ -77,6 +77,16 @@ def test_at_the_end_all_leaves() -> None:
     assert found.leave(done=True) == Leave(3, 3)
 
 
+def test_a_last_token_without_text_leaves_by_itself() -> None:
+    found = line(Banned("bad"))
+    found.feed([0], "a")
+    found.read(done=False)
+    assert found.leave(done=False) == Leave(1, 1)
+    found.feed([6], "")
+    found.read(done=True)
+    assert found.leave(done=True) == Leave(2, 1)
+
+
 def test_a_text_that_lags_behind_its_tokens_holds_them_back() -> None:
     found = line(Banned("bad"))
     found.feed([0, 5], "a")  # the engine keeps two characters for a stop string
@@ -100,6 +110,23 @@ def test_a_claim_is_weighed_before_it_leaves(weight: float, hit: bool) -> None:
     found.weigh(np.array([[weight]], np.float32))
     assert found.read(done=False) == [] and (found.hit is not None) == hit
     assert found.leave(done=False) == (None if hit else Leave(2, 3))
+
+
+def test_what_was_not_weighed_does_not_leave_at_the_end_either() -> None:
+    found = line(Banned("bad", weighed="c"))
+    found.feed([0, 5], "a c")
+    assert found.read(done=True) and found.leave(done=True) == Leave(1, 1)
+
+
+@pytest.mark.parametrize("words", [("bad", "c"), ("c", "bad")])
+def test_of_several_checks_the_one_that_lets_go_least_counts(words: tuple[str, str]) -> None:
+    found = line(*map(Banned, words))
+    found.feed([0, 2], "a b")
+    found.read(done=False)
+    assert found.leave(done=False) == Leave(1, 1)
+    found.feed([4, 5], "ad c")
+    found.read(done=False)
+    assert found.hit is not None and found.hit.start == 2
 
 
 def test_a_check_that_takes_back_what_it_let_go_is_an_error() -> None:

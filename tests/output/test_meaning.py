@@ -1,9 +1,12 @@
 """Lines between what is forgotten and what is kept."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from guard.data import Row
+from guard.detectors.base import Vectors
 from guard.errors import DataError
 from guard.output.meaning import Claims, claim, kept_claims
 from tests.output.answers import FORGET, Letters
@@ -18,6 +21,21 @@ def claims(rows: tuple[Row, ...] = FORGET) -> Claims:
 def test_a_claim_is_read_after_its_question() -> None:
     assert claim("Where? ", " There.") == "Where? There."
     assert claim("", "There.") == "There."
+
+
+def test_each_sentence_and_the_whole_answer_are_claims() -> None:
+    read: list[str] = []
+
+    def encode(texts: Sequence[str]) -> Vectors:
+        read.extend(texts)
+        return Letters()(texts)
+
+    rows = [Row("Q?", "One. Two."), Row("It is a passage of some length, one that is its answer.")]
+    assert Claims.of(rows, encode) is not None
+    assert read == ["Q? One.", "Q? Two.", "Q? One. Two.", rows[1].prompt]
+    some = Claims.of(FORGET, Letters(), among={1, 3})
+    assert some is not None and set(some.rows.tolist()) == {1, 3}
+    assert Claims.of(FORGET, Letters(), among=()) is None
 
 
 def test_a_row_s_own_sentence_is_nearest_to_it() -> None:
@@ -40,6 +58,7 @@ def test_few_neighbours_are_not_outvoted_by_many_everyday_claims() -> None:
     near = claim(FORGET[0].prompt, FORGET[0].answer)
     line = claims().line([near], ["zzz"] * 1000, 0.005, Letters())
     assert line > claims().nearest(Letters()([near])[0])[0]
+    assert claims().line(["zzz"] * 1000, [near], 0.005, Letters()) == line
 
 
 def test_without_rows_to_be_kept_no_line_can_be_drawn() -> None:

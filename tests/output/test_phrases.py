@@ -25,6 +25,10 @@ def test_what_is_no_phrase_is_not_found(text: str) -> None:
     assert not PHRASES.find(text)
 
 
+def test_a_phrase_of_six_letters_counts_however_it_is_spaced() -> None:
+    assert Phrases([("malkin", 1)]).find("a mal kin") and not Phrases([("malki", 1)]).find("mal ki")
+
+
 def test_a_decade_is_found_as_it_is_written() -> None:
     assert [match.payload for match in PHRASES.find("in the 1980s")] == ["1980s"]
 

@@ -7,8 +7,9 @@ from pydantic import ValidationError
 from guard.data import Row
 from guard.detectors.base import Vectors
 from guard.errors import DataError
-from guard.output.base import Claim
+from guard.output.base import Claim, Known
 from guard.output.semantic import Semantic, SemanticOptions
+from guard.parts import Parts
 from tests.output.answers import FORGET, asked, fitted, leave, material
 
 CHECK = fitted(Semantic)
@@ -46,6 +47,42 @@ def test_a_sentence_is_held_until_it_is_weighed_and_then_leaves() -> None:
     reader.weigh(reading.claims[0], far(reading.claims[0]))
     assert reader.read("The sea is wide. And", done=False).safe == 16
     assert leave(CHECK.start(asked("What?", doubted=T)), TEXT, weigh=far) == (TEXT, None)
+
+
+def test_the_first_of_two_hits_is_told_and_not_before_it_is_known() -> None:
+    text = "One is here. Two is there. "
+    for order, told in (((1, 0), [None, 0]), ((0, 1), [0, 0])):
+        reader = CHECK.start(asked("What?", doubted=T))
+        claims = reader.read(text, done=False).claims
+        hits = []
+        for number in order:
+            reader.weigh(claims[number], np.full(26, 9.0, np.float32))
+            reading = reader.read(text, done=False)
+            hits.append(reading.hit and reading.hit.start)
+        assert hits == told and reading.claims == ()
+
+
+def test_what_a_row_to_be_kept_says_too_leaves() -> None:
+    check = fitted(Semantic, material(retain=(FORGET[1],), background=()))
+    question, text = FORGET[1].prompt, FORGET[1].answer
+    assert leave(check.start(asked(question, doubted=T)), text) == (text, None)
+
+
+def test_what_reaches_the_line_is_a_hit_and_names_what_its_row_tells() -> None:
+    arrays = {"vectors": np.eye(2, dtype=np.float16), "rows": np.arange(2, dtype=np.int32)}
+    parts = Parts({"line": 1.0, "written": [["zero"], ["one"]]}, arrays)
+    check = Semantic([Known("t", SemanticOptions(), parts)])
+    row = np.eye(2, dtype=np.float32)[1]
+    hit = leave(check.start(asked("What?", doubted=T)), "That is it.", weigh=lambda _: row)[1]
+    assert hit is not None and hit.phrases == ("That is it", "one")
+
+
+def test_more_false_alarms_lower_the_line() -> None:
+    lines = [
+        Semantic.fit(material(), SemanticOptions(max_false_alarm_rate=rate)).data["line"]
+        for rate in (0.005, 0.9)
+    ]
+    assert lines[0] > lines[1]
 
 
 def test_rows_without_answers_have_nothing_to_be_weighed() -> None:

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from guard.data import Row
 from guard.output.base import Check
@@ -126,6 +127,20 @@ def test_what_a_row_to_be_kept_says_too_is_no_secret() -> None:
     rest = " ".join(WORDS[40:60])
     assert leave(check.start(asked()), rest)[1] is not None
     assert leave(CHECK.start(asked()), said)[1] is not None
+    mixed = " ".join(WORDS[5:16])  # five words of the passage alone
+    assert leave(check.start(asked()), mixed) == (mixed, None)
+
+
+def test_what_an_everyday_prompt_says_too_is_no_secret() -> None:
+    said = " ".join(WORDS[10:30])
+    check = fitted(Verbatim, material((Row(PASSAGE),), (), (Row(said),), ()))
+    assert leave(check.start(asked()), said) == (said, None)
+
+
+def test_what_a_passage_says_twice_is_no_secret_in_either_place() -> None:
+    said = " ".join(WORDS[:12])
+    check = check_of(f"{said} {' '.join(OTHER[:20])} {said}", Row("What?", said))
+    assert leave(check.start(asked()), said) == (said, None)
 
 
 def test_what_the_prompt_brings_may_be_said_again_where_that_is_allowed() -> None:
@@ -150,6 +165,12 @@ def test_more_words_may_be_asked_for() -> None:
     check = check_of(words=12)
     assert leave(check.start(asked()), " ".join(WORDS[:11]))[1] is None
     assert leave(check.start(asked()), " ".join(WORDS[:12]))[1] is not None
+
+
+@pytest.mark.parametrize("words", [4, 13])
+def test_a_copy_of_too_few_or_too_many_words_is_refused(words: int) -> None:
+    with pytest.raises(ValidationError, match="words"):
+        VerbatimOptions(words=words)
 
 
 def test_nothing_of_a_passage_is_kept_as_text() -> None:

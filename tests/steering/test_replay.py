@@ -68,11 +68,26 @@ def test_an_answer_is_taken_back_to_its_very_beginning(engine: Engine, ids: Any)
     assert torch.isinf(logits).nonzero().flatten().tolist() == [7]
 
 
+def test_what_the_prompt_has_begun_is_not_completed(engine: Engine, ids: Any) -> None:
+    *start, last = ids(" Skarvik")
+    logits = torch.zeros(SIZE)
+    Replay([plan([], "Skarvik")], engine)([*ids("Say"), *start], [], logits)
+    assert logits[last] == float("-inf")
+
+
+def test_a_token_that_the_model_does_not_know_is_not_barred(engine: Engine, ids: Any) -> None:
+    first = ids(" Skarvik")[0]
+    logits = torch.zeros(first)  # a model may know fewer tokens than its tokenizer
+    Replay([plan([], "Skarvik", "a")], engine)(ids("Where?"), [], logits)
+    assert torch.isinf(logits).any() and torch.isfinite(logits).any()
+
+
 def test_bans_come_before_it(engine: Engine) -> None:
     assert Replay.order > Penalize.order
 
 
-@pytest.mark.parametrize("tokens", [[-1], [SIZE]])
-def test_a_token_that_is_none_is_refused(engine: Engine, tokens: list[int]) -> None:
-    with pytest.raises(InterventionError, match="out of range"):
-        Replay([plan(tokens)], engine)
+@pytest.mark.parametrize("token", [-1, SIZE])
+def test_a_token_that_is_none_is_refused(engine: Engine, token: int) -> None:
+    for wrong in (plan([token]), plan([], avoid=(token,))):
+        with pytest.raises(InterventionError, match="out of range"):
+            Replay([wrong], engine)

@@ -101,17 +101,18 @@ def told_logprobs(
     """Log-probabilities of some tokens; placeholders from the place on where none is to be told.
 
     Args:
-        held: Those of all tokens.
+        held: Those of all tokens; None where the engine tells none, as of an edited prompt.
         tokens: Which.
         ids: All tokens.
         bare: From which on there are placeholders; None for nowhere.
         tokenizer: The served model's.
     """
+    if held is None:
+        return hidden_logprobs(ids[tokens], tokenizer)
     if bare is None or tokens.stop <= bare:
-        return held[tokens] if held is not None else None
+        return held[tokens]
     split = max(tokens.start, min(bare, tokens.stop))
-    shown = list(held[tokens.start : split]) if held is not None else []
-    return shown + hidden_logprobs(ids[split : tokens.stop], tokenizer)
+    return list(held[tokens.start : split]) + hidden_logprobs(ids[split : tokens.stop], tokenizer)
 
 
 def part(
