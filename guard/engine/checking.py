@@ -191,8 +191,9 @@ class Answers:
         logprobs = None
         if asked:
             logprobs = answers.told_logprobs(
-                lane.logprobs, tokens, line.tokens, lane.bare, self._tokenizer
-            )
+                lane.logprobs, tokens, line.tokens, lane.bare, self._tokenizer,
+                alone=self._checks.enforced,
+            )  # fmt: skip
         finish = stop = None
         if completion is not None:
             finish, stop = completion.finish_reason, completion.stop_reason

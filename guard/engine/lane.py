@@ -94,3 +94,8 @@ class Checks:
     count: Callable[[str], None]
     opened: bool
     tokenizer: Any
+
+    @property
+    def enforced(self) -> bool:
+        """Whether any target's leaks are stopped, not noted only."""
+        return any(rule.mode == "enforce" for rule in self.rules.values())

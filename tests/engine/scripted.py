@@ -47,6 +47,9 @@ class Wordy(Banned):
         return Reading(min(found.safe, last), found.hit, found.claims)
 
 
+OTHERWISE = 3  # a token that the engine might have chosen wherever alternatives are asked for
+
+
 class World:
     """An engine that says what a script says: the first way that its bans leave, word by word.
 
@@ -97,7 +100,8 @@ class World:
         for number, some in enumerate(sizes, 1):
             logprobs = None
             if ask.params.logprobs is not None:
-                logprobs = [{token: Logprob(-0.5, 1, "x")} for token in some]
+                other = {OTHERWISE: Logprob(-1.5, 2, "y")} if ask.params.logprobs > 1 else {}
+                logprobs = [{token: Logprob(-0.5, 1, "x"), **other} for token in some]
             completion = CompletionOutput(
                 0, "".join(pieces[at : at + len(some)]), some, None, logprobs,
                 finish_reason="stop" if number == len(sizes) else None,

@@ -1,6 +1,7 @@
 """Answers between an engine, here a scripted one, and its client; in vLLM's own forms."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.engine.scripted import (
     GOOD,
     KINDS,
     OTHER,
+    OTHERWISE,
     PROMPT,
     Counts,
     Failing,
@@ -286,6 +288,23 @@ def test_behind_the_first_of_several_rollbacks_no_likelihood_is_told(
     held = [one for part in parts for one in part.logprobs] if kind == DELTA else parts[-1].logprobs
     told = [next(iter(one.values())).logprob for one in held]
     assert told == [-0.5] * 3 + [-9999.0] * (len(told) - 3) and len(told) > 5
+
+
+@BOTH
+@KINDS
+@pytest.mark.parametrize("mode", ["enforce", "shadow"])
+def test_what_an_answer_might_have_said_is_told_only_where_no_leak_is_stopped(
+    drive: Any, kind: Any, mode: Any, tokenizer: Any
+) -> None:
+    """An alternative to a harmless word may be the name."""
+    params = SamplingParams(output_kind=kind, logprobs=2)
+    world = World(tokenizer, GOOD)
+    found = drive(world, made(world, params, lambda: [], replace(rule(), mode=mode)))
+    parts = [output.outputs[0] for output in found]
+    for held, token in (
+        (h, t) for p in parts for h, t in zip(p.logprobs, p.token_ids, strict=True)
+    ):
+        assert set(held) == ({token} if mode == "enforce" else {token, OTHERWISE})
 
 
 @BOTH

@@ -4,7 +4,8 @@ The prompts name nothing that the detector, one of names, could find; the model'
 """
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -183,11 +184,39 @@ def test_who_goes_away_leaves_nothing_behind(server: Server) -> None:
     next(iter(stream))
     stream.close()
     assert chat(server, PLAIN).choices[0].message.content
-    running = [
-        line for line in httpx.get(f"{server.url}/metrics").text.splitlines()
-        if line.startswith("vllm:num_requests_running")
-    ]  # fmt: skip
-    assert running and all(line.endswith(" 0.0") for line in running)
+    assert metric(server, "vllm:num_requests_running") == 0
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_who_goes_away_in_the_middle_of_a_rollback_leaves_nothing_behind(
+    server: Server, count: int
+) -> None:
+    """The answer must be long: if nobody ended it in the engine, it would end by its length."""
+    before = hits(server)
+    length = metric(server, "vllm:request_success_total", 'finished_reason="length"')
+    long = {"max_tokens": 1900, "extra_body": {"min_tokens": 1900}}
+    stream = chat(server, LEAKS, stream=True, n=count, temperature=0.7, seed=5, **long)
+    next(iter(stream))
+    until(lambda: hits(server) > before)
+    stream.close()
+    until(lambda: metric(server, "vllm:num_requests_running") == 0)
+    assert metric(server, "vllm:num_requests_waiting") == 0
+    assert metric(server, "vllm:request_success_total", 'finished_reason="length"') == length
+    assert "Oslo" in chat(server, PLAIN).choices[0].message.content
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def metric(server: Server, name: str, label: str = "") -> float:
+    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    found = [line for line in lines if line.startswith(f"{name}{{") and label in line]
+    assert found
+    return sum(float(line.rpartition(" ")[2]) for line in found)
 
 
 def test_beams_are_not_searched_where_answers_are_checked(server: Server) -> None:

@@ -96,7 +96,7 @@ def joined_logprobs(held: Any, more: Any) -> Any:
 
 
 def told_logprobs(
-    held: Any, tokens: slice, ids: Sequence[int], bare: int | None, tokenizer: Any
+    held: Any, tokens: slice, ids: Sequence[int], bare: int | None, tokenizer: Any, *, alone: bool
 ) -> Any:
     """Log-probabilities of some tokens; placeholders from the place on where none is to be told.
 
@@ -106,13 +106,19 @@ def told_logprobs(
         ids: All tokens.
         bare: From which on there are placeholders; None for nowhere.
         tokenizer: The served model's.
+        alone: Whether the alternatives to each token are left out: what leaves of an answer is
+            read, and what it might have said instead is not.
     """
     if held is None:
         return hidden_logprobs(ids[tokens], tokenizer)
-    if bare is None or tokens.stop <= bare:
-        return held[tokens]
-    split = max(tokens.start, min(bare, tokens.stop))
-    return list(held[tokens.start : split]) + hidden_logprobs(ids[split : tokens.stop], tokenizer)
+    split = tokens.stop if bare is None else max(tokens.start, min(bare, tokens.stop))
+    shown = held[tokens.start : split]
+    if alone:
+        own = ids[tokens.start : split]
+        shown = [{token: one[token]} for one, token in zip(shown, own, strict=True)]
+    if split == tokens.stop:
+        return shown
+    return list(shown) + hidden_logprobs(ids[split : tokens.stop], tokenizer)
 
 
 def part(
