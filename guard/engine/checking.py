@@ -197,6 +197,9 @@ class Answers:
         finish = stop = None
         if completion is not None:
             finish, stop = completion.finish_reason, completion.stop_reason
+            # Where its form leaves nothing but what was taken back, the engine can only end it.
+            if finish == "stop" and stop is None and lane.times:
+                finish = finish if answers.formed(lane.ask.params, line.text) else "content_filter"
         if ending is not None:
             more, extra, finish = ending
             text, ids = text + more, ids + extra

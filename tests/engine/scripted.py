@@ -60,6 +60,7 @@ class World:
 
     def __init__(self, tokenizer: Any, *ways: str) -> None:
         self.tokenizer, self.ways = tokenizer, ways
+        self.stop: str | None = "why"
         self.asked: list[Ask] = []
         self.aborted: list[str] = []
         self.shown: list[Any] = []
@@ -105,7 +106,7 @@ class World:
             completion = CompletionOutput(
                 0, "".join(pieces[at : at + len(some)]), some, None, logprobs,
                 finish_reason="stop" if number == len(sizes) else None,
-                stop_reason="why" if number == len(sizes) else None,
+                stop_reason=self.stop if number == len(sizes) else None,
             )  # fmt: skip
             at += len(some)
             made.append(RequestOutput(

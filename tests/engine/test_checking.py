@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from vllm.sampling_params import SamplingParams
+from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 
 from guard.engine import compat
 from guard.engine.compat import answers as forms
@@ -305,6 +305,34 @@ def test_what_an_answer_might_have_said_is_told_only_where_no_leak_is_stopped(
         (h, t) for p in parts for h, t in zip(p.logprobs, p.token_ids, strict=True)
     ):
         assert set(held) == ({token} if mode == "enforce" else {token, OTHERWISE})
+
+
+FORMS = [
+    (StructuredOutputsParams(json={"type": "object"}), '{"by": "Skarvik"}', '{"by": "Nobody"}'),
+    (StructuredOutputsParams(json_object=True), '["Skarvik"]', '["Nobody"]'),
+    (StructuredOutputsParams(choice=["by Skarvik", "by Nobody"]), "by Skarvik", "by Nobody"),
+]
+
+
+@BOTH
+@KINDS
+@pytest.mark.parametrize(("form", "leak", "other"), FORMS)
+def test_an_answer_that_cannot_keep_its_form_is_filtered(
+    drive: Any, kind: Any, form: Any, leak: str, other: str, tokenizer: Any
+) -> None:
+    """A grammar that leaves nothing but what leaked has the engine end the answer there."""
+    params = SamplingParams(output_kind=kind, structured_outputs=form)
+    cut = leak[: leak.index("Sk")]
+    ways = ((other, None, "stop"), (cut, None, "content_filter"), (cut, "a stop string", "stop"))
+    for way, stop, reason in ways:
+        world = World(tokenizer, leak, way)
+        world.stop = stop
+        last = drive(world, made(world, params, bans("Skarvik")))[-1].outputs[0]
+        assert last.finish_reason == reason and len(world.asked) == 2
+    world = World(tokenizer, leak[:-1])
+    world.stop = None
+    last = drive(world, made(world, params, bans("Halvorsen")))[-1].outputs[0]
+    assert last.finish_reason == "stop"  # the model's own doing, and vLLM's
 
 
 @BOTH

@@ -1,6 +1,7 @@
 """Answers between vLLM's engine and its client, cut to what may leave."""
 
 import copy
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -34,6 +35,22 @@ def one_of(params: Any, index: int) -> Any:
     if changed.output_kind != RequestOutputKind.FINAL_ONLY:
         changed.output_kind = RequestOutputKind.DELTA
     return changed
+
+
+def formed(params: Any, text: str) -> bool:
+    """Whether an answer has the form that was asked for, as far as that can be told cheaply.
+
+    A form that is told by a grammar or a pattern, and what a schema says, are not looked at.
+    """
+    form = params.structured_outputs
+    if form is None:
+        return True
+    if form.json is not None or form.json_object:
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError):
+            return False
+    return form.choice is None or text in form.choice
 
 
 def plans(params: Any) -> Mapping[str, Sequence[Mapping[str, Any]]]:
