@@ -26,8 +26,8 @@ serve: setup ## Start the guarded demo server
 	@$(PY) -m guard.demo serve
 
 test: setup ## Run every test
-	@$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not engine" tests
-	@$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist loadgroup -m engine tests
+	@$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist loadfile --durations 12 -m "not engine" tests
+	@$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --durations 25 -m engine tests
 
 lint: setup ## Check style, format and types
 	@$(PY) -m ruff check .
