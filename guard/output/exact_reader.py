@@ -7,12 +7,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 from guard.detectors.base import Vectors
+from guard.disguise import readings
 from guard.output.base import Asked, Claim, Hit, Reader, Reading
 from guard.output.meaning import Claims, claim
 from guard.output.misspelt import Nearly, NearlyWalk
 from guard.output.phrases import Match, Phrases, Walk
 from guard.output.sentences import Sentences
-from guard.output.words import Words
+from guard.output.words import Words, split
 
 KIND = "exact"
 NAME, TELLING, WEAK, HINT = "name", "telling", "weak", "hint"
@@ -208,11 +209,14 @@ class ExactReader(Reader):
 class _Context:
     """What the prompt says of the targets; looked up when the first phrase is found.
 
+    What stands there word for word is told apart from what it comes down to, a name misspelt or in
+    disguise: the first may be no news, the second says only what the question is about.
+
     Attributes:
         prompt: The forms in all that the model reads, by target.
         asked: The forms in the question, by target.
-        rows: Which of those each forget row holds, by target.
-        named: The targets that the prompt names.
+        rows: Which forms of each forget row the question comes down to, by target.
+        named: The targets that the prompt names, or comes down to naming.
     """
 
     def __init__(self, memory: Memory, asked: Asked) -> None:
@@ -224,11 +228,19 @@ class _Context:
         for text, into in ((asked.prompt, self.prompt), (asked.question, self.asked)):
             for _, _, fact in memory.phrases.find(text):
                 into[fact.target].add(fact.form)
-                if fact.kind in (NAME, TELLING):
-                    self.named.add(fact.target)
-                if into is self.asked and fact.kind != HINT:
-                    for row in fact.rows:
-                        self.rows[fact.target].setdefault(row, set()).add(fact.form)
+                self._about(fact, question=into is self.asked)
+        for text in (asked.question, *(reading.text for reading in readings(asked.question))):
+            nearly = NearlyWalk(memory.names)
+            near = [match for word in split(text) for match in nearly.step(word)]
+            for _, _, fact in (*memory.phrases.find(text), *near):
+                self._about(fact, question=True)
+
+    def _about(self, fact: Fact, *, question: bool) -> None:
+        if fact.kind in (NAME, TELLING):
+            self.named.add(fact.target)
+        if question and fact.kind != HINT:
+            for row in fact.rows:
+                self.rows[fact.target].setdefault(row, set()).add(fact.form)
 
 
 def _differ(one: str, other: str) -> bool:

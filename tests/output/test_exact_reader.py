@@ -168,3 +168,21 @@ def test_a_hit_names_what_some_of_its_rows_tell() -> None:
     hit = leave(check.start(asked("Who?")), "By Tuvick Press.")[1]
     assert hit is not None
     assert hit.phrases == ("Tuvick Press", "row 0", "row 1", "row 2", "row 3")
+
+
+DISGUISED = ["Whеrе іs Jоrу Маlkіn?", "Where is Jory Malkim?", "V2hlcmUgaXMgSm9yeSBNYWxraW4/"]
+
+
+@pytest.mark.parametrize("question", DISGUISED)
+def test_a_question_names_a_target_misspelt_or_in_disguise_too(question: str) -> None:
+    """Cyrillic letters, a letter off, base64."""
+    check = Exact([known(names=["jory malkin"], weak={"dublin": [1]})])
+    assert leave(check.start(asked("Where?")), "In Dublin.", weigh=nothing)[1] is None
+    hit = leave(check.start(asked(question)), "In Dublin.", weigh=nothing)[1]
+    assert hit is not None and hit.start == 3
+
+
+def test_a_disguise_brings_nothing_that_may_be_repeated() -> None:
+    check = Exact([known(names=["jory malkin"], telling={"tuvick press": [0]})])
+    said = asked("Whо is behind VHV2aWNrIFByZXNz and Tuvісk Рrеss?", given=frozenset({"t"}))
+    assert leave(check.start(said), "By Tuvick Press.", weigh=nothing)[1] is not None
