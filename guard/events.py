@@ -1,7 +1,7 @@
 """What the guard tells of its work: plain data, for the log, the metrics, the spans and the audit.
 
-An event names targets, places and numbers, never a text of a prompt, an answer or a forget set. Even
-a score is told roughly: of an exact one, with a target's vectors, a prompt could be guessed again.
+An event names targets, places and numbers, never a text of a prompt, an answer or a forget set.
+Even a score is told roughly: from exact ones and a target's vectors, prompts could be guessed.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from guard.decision import ALLOW, Decision, Finding
+from guard.decision import Decision, Finding
 
 FAILED = "failed"  # a request that could not be judged was refused
 OPENED = "opened"  # … and was answered unguarded (policy `on_error: open`)
@@ -92,11 +92,6 @@ class Decided:
             request_name(request_id), decision.bundle, decision.action, targets, dict(seconds),
             tenant=tenant,
         )  # fmt: skip
-
-    @property
-    def enforced(self) -> bool:
-        """Whether the client gets something else than the unguarded model's answer."""
-        return self.action not in (ALLOW, OPENED)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """One writer's chain, open for writing.
 
-Files are only ever appended to, so they may lie where nothing else is allowed (``chattr +a``). What a
-kill or a full disk left of a line stays there; the record behind it says how much it is.
+Files are only ever appended to, so they may lie where nothing else is allowed (``chattr +a``).
+What a kill or a full disk left of a line stays there; the record behind it says how much it is.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from guard.audit.ending import end_of
 from guard.audit.folder import (
     LOCK,
     Head,
@@ -22,7 +23,7 @@ from guard.audit.folder import (
     write_head,
     writers,
 )
-from guard.audit.record import FIRST, Record, Sealer, parse
+from guard.audit.record import FIRST, Sealer, parse
 from guard.errors import AuditError
 
 FORMAT = 1
@@ -37,13 +38,14 @@ class Chain:
 
     Attributes:
         path: Its folder.
-        first: The number that the first item of the last `append` was to have.
-        found: The number of the last record that was there when the files were last read.
+        kept: Of an `append` that failed, how many items are on disk all the same; known once
+            `recover` has been called, and for whoever reads it to set to 0 again.
     """
 
     def __init__(self, path: Path, lock: FileLock, sealer: Sealer, segment_bytes: int) -> None:
         self.path = path
-        self.first = self.found = 0
+        self.kept = 0
+        self._first: int | None = None  # the number of the first item of an append that failed
         self._lock, self._sealer, self._segment_bytes = lock, sealer, segment_bytes
         self._head = Head(-1, FIRST)
         self._file: int | None = None
@@ -76,23 +78,42 @@ class Chain:
             for number in range(1, _MOST):
                 path = folder / f"{name}-{number}"
                 path.mkdir(parents=True, exist_ok=True, mode=0o700)
-                lock = FileLock(path / LOCK, mode=0o600)
                 try:
-                    lock.acquire(timeout=0)
+                    return cls.resume(path, sealer, start, segment_bytes)
                 except Timeout:
                     continue
-                chain = cls(path, lock, sealer, segment_bytes)
-                try:
-                    chain.recover(start)
-                    chain.append([start])
-                except BaseException:
-                    chain.abandon()
-                    raise
-                return chain
         except (OSError, NotImplementedError) as error:
             said = error.strerror if isinstance(error, OSError) else "it has no file locks"
             raise AuditError(f"{folder}: the audit cannot be written: {said}") from None
         raise AuditError(f"{folder}: {_MOST} processes write it already under the name {name}")
+
+    @classmethod
+    def resume(
+        cls, path: Path, sealer: Sealer, start: Item, segment_bytes: int = SEGMENT_BYTES
+    ) -> "Chain":
+        """Opens one chain.
+
+        Args:
+            path: Its folder.
+            sealer: Makes the hashes.
+            start: What the chain is told first.
+            segment_bytes: How large a file may grow.
+
+        Raises:
+            Timeout: Another process writes it.
+            AuditError: It goes by another key, or cannot be gone on with.
+            OSError: It cannot be read or written.
+        """
+        lock = FileLock(path / LOCK, mode=0o600)
+        lock.acquire(timeout=0)
+        chain = cls(path, lock, sealer, segment_bytes)
+        try:
+            chain.recover(start)
+            chain.append([start])
+        except BaseException:
+            chain.abandon()
+            raise
+        return chain
 
     def append(self, items: Sequence[Item]) -> None:
         """Adds records; they are on disk when this returns.
@@ -100,10 +121,15 @@ class Chain:
         Raises:
             OSError: They are not, or not all of them; `recover` before the next.
         """
+        self._first = self._head.seq + 1
         if self._file is None or self._size >= self._segment_bytes:
             self._next_segment()
+        self._first += self._opening is not None
+        self._add(items)
+        self._first = None
+
+    def _add(self, items: Sequence[Item]) -> None:
         head, lines = self._head, []
-        self.first = head.seq + 1
         if self._opening is not None:
             kind = "segment" if head.seq >= 0 else "genesis"
             told: dict[str, Any] = {"segment": self._number, **self._opening}
@@ -111,11 +137,8 @@ class Chain:
                 told |= {"format": FORMAT, "key": self._sealer.key_id}
                 told["bundle"] = items[0][2].get("bundle")
             items = [(items[0][0], kind, told), *items]
-            self.first += 1
         for time, kind, body in items:
-            record = self._sealer.record(
-                self.path.name, head.seq + 1, time, kind, body, head.hash
-            )
+            record = self._sealer.record(self.path.name, head.seq + 1, time, kind, body, head.hash)
             head = Head(record.seq, record.hash)
             lines.append(record.line())
         self._write(b"".join(lines))
@@ -153,11 +176,9 @@ class Chain:
             write_head(self.path, Head(-1, FIRST), self._sealer)
             sync_folder(self.path)
             sync_folder(self.path.parent)
-            self.found = -1
             return
-        self._check_key(files[0])
-        last, torn, begun = self._end(files)
-        self._head, self.found = Head(last.seq, last.hash), last.seq
+        last, torn, begun = end_of(files, self._sealer.key_id)
+        self._head = Head(last.seq, last.hash)
         self._number, self._opening = int(files[-1].stem), None if begun else {}
         self._file = os.open(files[-1], os.O_WRONLY | os.O_APPEND)
         self._size = os.fstat(self._file).st_size
@@ -166,18 +187,20 @@ class Chain:
             self._write(b"\n")
             rest = parse(torn)
             if rest is not None and (rest.seq, rest.prev) == (last.seq + 1, last.hash):
-                self._head, self.found = Head(rest.seq, rest.hash), rest.seq
-                self._opening = None
+                self._head, self._opening = Head(rest.seq, rest.hash), None
             else:
                 mended = {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
                 if begun:
                     notes.append((item[0], "mended", mended))
                 else:
                     self._opening = mended
+        if self._first is not None:
+            self.kept += max(self._head.seq - self._first + 1, 0)
+            self._first = None
         if (cut := self._cut()) is not None:
             notes.append((item[0], "cut", cut))
         if notes:
-            self.append(notes)
+            self._add(notes)
 
     def close(self, items: Sequence[Item] = ()) -> None:
         """Adds the last records and lets another process have the chain.
@@ -195,28 +218,6 @@ class Chain:
         """Lets another process have the chain, as it is."""
         self._close()
         self._lock.release()
-
-    def _check_key(self, file: Path) -> None:
-        """Refuses to go on with a chain of another key; what is damaged, verifying finds."""
-        with open(file, "rb") as lines:
-            first = next(filter(None, (parse(line.removesuffix(b"\n")) for line in lines)), None)
-        if first is None or first.kind != "genesis":
-            return
-        if first.body.get("key") != self._sealer.key_id:
-            raise AuditError(
-                f"{self.path}: was begun with another GUARD_AUDIT_KEY, or without one; give that "
-                "key, or a new folder"
-            )
-
-    def _end(self, files: Sequence[Path]) -> tuple[Record, bytes, bool]:
-        """The last record on disk, what is torn behind it, and whether it is in the last file."""
-        last, torn = _end_of(files[-1])
-        if last is not None or len(files) == 1:
-            return last or _none(self.path.name), torn, last is not None
-        before, rest = _end_of(files[-2])
-        if before is None or rest:
-            raise AuditError(f"{files[-2]}: is damaged; see `guard audit verify`")
-        return before, torn, False
 
     def _cut(self) -> dict[str, Any] | None:
         """What is wrong where the chain ends before its head; the head is never ahead of it."""
@@ -247,17 +248,3 @@ class Chain:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-
-
-def _end_of(file: Path) -> tuple[Record | None, bytes]:
-    """A file's last record, and what comes behind it."""
-    lines = file.read_bytes().split(b"\n")
-    for number in range(len(lines) - 2, -1, -1):
-        record = parse(lines[number])
-        if record is not None:
-            return record, b"\n".join(lines[number + 1 :])
-    return None, b"\n".join(lines)
-
-
-def _none(writer: str) -> Record:
-    return Record(writer, -1, "", "", {}, "", FIRST)

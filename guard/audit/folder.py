@@ -51,7 +51,7 @@ def writers(folder: Path) -> list[Path]:
 
 def segments(chain: Path) -> list[Path]:
     """Returns a chain's files, in their order."""
-    return sorted(path for path in chain.glob(f"*{_SUFFIX}") if path.stem.isdecimal())
+    return sorted(chain.glob(f"{'[0-9]' * 8}{_SUFFIX}"))
 
 
 def segment(chain: Path, number: int) -> Path:
