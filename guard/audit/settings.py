@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -45,6 +46,20 @@ class AuditSettings:
     def sealer(self) -> Sealer:
         """What makes the hashes."""
         return Sealer(self.key)
+
+    def check(self) -> None:
+        """Tries whether the folder can be written, so that it is known before anything starts.
+
+        Raises:
+            AuditError: It cannot.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            tempfile.TemporaryFile(dir=self.folder).close()
+        except OSError as error:
+            raise AuditError(
+                f"{self.folder}: the audit cannot be written: {error.strerror}"
+            ) from None
 
 
 def audit_settings(folder: Path | None = None) -> AuditSettings | None:

@@ -96,7 +96,8 @@ def init_frontend(original: Any) -> Any:
             return
         # Before the engine takes its time to start: what is wrong is said at once.
         configure()
-        audit_settings()
+        if (audit := audit_settings()) is not None:
+            audit.check()
         guard = load_guard(settings, vllm_config)
         mediator = make_mediator(guard, vllm_config)
         original(self, vllm_config, *args, **kwargs)

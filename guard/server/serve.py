@@ -49,6 +49,7 @@ def serve(
     key = secrets.token_hex(32)
     environment = _environment(bundle_path.resolve(), bundle.version, key)
     if (audited := audit_settings(audit)) is not None:
+        audited.check()
         environment[FOLDER] = str(audited.folder)
         report(f"decisions are recorded in {audited.folder}")
     folder = resolve(model)
