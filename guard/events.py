@@ -19,7 +19,7 @@ OPENED = "opened"  # … and was answered unguarded (policy `on_error: open`)
 
 _STEP = 0.25  # how roughly a margin is told
 _MOST = 4.0
-_NAME = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
+_NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass(frozen=True)

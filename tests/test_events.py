@@ -93,8 +93,14 @@ def test_a_request_s_name_is_a_plain_one(text: str) -> None:
 
 
 def test_what_a_client_writes_as_a_request_s_id_is_not_written_down() -> None:
-    assert request_name("chatcmpl-9f2e:0/1") == "chatcmpl-9f2e:0/1"
-    for text in ("Odalys Brennick", "a\nguard: request b: allow", "", "x" * 129):
+    assert request_name("chatcmpl-9f2e:0.1") == "chatcmpl-9f2e:0.1"
+    for text in (
+        "Odalys Brennick",
+        "odalys@example.org",
+        "a\nguard: request b: allow",
+        "",
+        "x" * 129,
+    ):
         name = request_name(text)
         assert name.startswith("sha256:") and name == request_name(text)
         assert not text or text not in name

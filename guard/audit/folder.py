@@ -6,8 +6,6 @@ ends before its head was cut.
 
 import json
 import os
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,17 +76,12 @@ def write_head(chain: Path, head: Head, sealer: Sealer) -> None:
         OSError: It cannot be written.
     """
     value = {"writer": chain.name, "seq": head.seq, "hash": head.hash}
-    number, name = tempfile.mkstemp(prefix=f".{HEAD}.", dir=chain)
-    try:
-        with open(number, "wb") as file:
-            file.write(canonical({**value, "mac": sealer.hash(value)}) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, chain / HEAD)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
+    beside = chain / f".{HEAD}"  # one name: whoever writes it holds the chain's lock
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(canonical({**value, "mac": sealer.hash(value)}) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, chain / HEAD)
 
 
 def sync_folder(folder: Path) -> None:

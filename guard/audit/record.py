@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,7 +41,11 @@ class Record:
 
     def line(self) -> bytes:
         """The line that is written."""
-        return canonical(asdict(self)) + b"\n"
+        return canonical({**self.hashed(), "hash": self.hash}) + b"\n"
+
+    def hashed(self) -> dict[str, Any]:
+        """What the hash is of: all but itself."""
+        return {name: value for name, value in vars(self).items() if name != "hash"}
 
 
 class Sealer:
@@ -76,9 +80,8 @@ class Sealer:
 
     def holds(self, record: Record) -> bool:
         """Whether a record's hash is its own."""
-        fields = asdict(record)
-        given = fields.pop("hash").encode("utf-8", "replace")
-        return hmac.compare_digest(given, self.hash(fields).encode())
+        given = record.hash.encode("utf-8", "replace")
+        return hmac.compare_digest(given, self.hash(record.hashed()).encode())
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:

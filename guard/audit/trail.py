@@ -25,7 +25,7 @@ logger = logging.getLogger("vllm.guard")
 
 _TOGETHER = 512  # records that are written in one go
 _AGAIN = 1.0  # seconds until writing is tried again
-_WAIT = 10.0  # seconds that a request waits for its record
+_WAIT = 5.0  # seconds that a request waits for its record
 _END = 10.0  # seconds that the end waits for the disk
 
 _Entry = tuple[Item, "Future[None] | None"]

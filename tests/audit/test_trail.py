@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -178,3 +180,36 @@ def test_a_writer_that_died_is_noticed(open_trail: Open, monkeypatch: pytest.Mon
     with pytest.raises(AuditError):
         put(trail, 1)
     trail._chain.abandon()
+
+
+_ENDS = """
+import sys
+from pathlib import Path
+from guard.audit.settings import AuditSettings
+from guard.audit.trail import Trail
+def run(folder):
+    trail = Trail(AuditSettings(Path(folder), writer="host"), {"role": "test"})
+    for n in range(100):
+        trail.put(1.0, "decided", {"n": n}, must=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["alone", "spawned"])
+def test_a_process_that_ends_writes_what_waits(tmp_path: Path, how: str) -> None:
+    """Also one that multiprocessing has started, as vLLM's API servers are."""
+    (tmp_path / "ends.py").write_text(_ENDS)
+    spawned = (
+        "import multiprocessing, sys, ends\n"
+        "if __name__ == '__main__':\n"
+        "    spawn = multiprocessing.get_context('spawn')\n"
+        "    one = spawn.Process(target=ends.run, args=(sys.argv[1],))\n"
+        "    one.start(); one.join(); sys.exit(one.exitcode)\n"
+    )
+    (tmp_path / "main.py").write_text(
+        "import sys, ends\nends.run(sys.argv[1])\n" if how == "alone" else spawned
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path / "audit")]
+    subprocess.run(command, env=environment, check=True)
+    assert numbers(tmp_path / "audit") == list(range(100))
+    assert told(tmp_path / "audit")[-1].kind == "stop"

@@ -16,9 +16,10 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams
 from guard.audit.record import Record, Sealer
 from guard.audit.settings import AuditSettings
 from guard.audit.trail import Trail
-from guard.engine import verdict
+from guard.engine import hooks, verdict
 from guard.engine.frontend import Admitted, Frontend
 from guard.engine.mediator import Mediator
+from guard.engine.settings import Settings
 from guard.errors import AuditError, DetectionError
 from guard.events import Decided, Event
 from guard.guard import Guard
@@ -241,3 +242,26 @@ def test_no_text_of_a_request_is_in_any_record_log_or_metric(
     assert sum(sum(body.values()) for body in tally) == 2
     for line in stream.getvalue().splitlines():
         assert json.loads(line)["request"] in ("cmpl-1", "sha256:" + line.split("sha256:")[-1][:32])
+
+
+def test_an_engine_s_process_says_what_it_serves(
+    mediator: Mediator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(hooks, "from_config", lambda additional: Settings(Path("bundle")))
+    monkeypatch.setattr(hooks, "load_guard", lambda *args: mediator.guard)
+    monkeypatch.setattr(hooks, "make_mediator", lambda *args: mediator)
+    monkeypatch.setenv("GUARD_AUDIT", str(tmp_path / "audit"))
+    monkeypatch.setenv("GUARD_AUDIT_WRITER", "host")
+    started = []
+    init = hooks.init_frontend(lambda self, config: started.append(config))
+    engine: Any = SimpleNamespace(worker=None)
+    init(engine, SimpleNamespace(additional_config={}))
+    assert len(started) == 1
+    engine._guard_frontend.record.close()
+    kinds = [record.kind for record in told(tmp_path / "audit")]
+    assert kinds == ["genesis", "start", "serving", "stop"]
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GUARD_AUDIT", str(tmp_path / "file"))
+    with pytest.raises(AuditError, match="cannot be written"):
+        init(engine, SimpleNamespace(additional_config={}))
+    assert len(started) == 1, "an engine was started that nobody could have used"
