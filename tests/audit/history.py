@@ -10,6 +10,7 @@ from guard.audit.record import FIRST, Sealer, parse
 from guard.audit.verify import Verdict, verify
 
 KEY = b"a key of the tests, which is long enough"
+TORN = b'{"at":"2026-11-22T08:5'
 SMALL = 800  # bytes of a file: a few records
 
 
@@ -28,7 +29,7 @@ def write(folder: Path, sealer: Sealer) -> Path:
     one.abandon()  # as a kill leaves it …
     (last,) = segments(folder / "host-1")[-1:]
     with open(last, "ab") as file:
-        file.write(b'{"at":"2026-11-22T08:5')  # … and in the middle of a line
+        file.write(TORN)  # … and in the middle of a line
     one = chain(folder, sealer)
     one.append([(10.0, "decided", {"action": "allow"}), (11.0, "anchor", one.anchor())])
     one.close([(12.0, "stop", {})])

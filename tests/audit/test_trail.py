@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from guard.audit import folder
 from guard.audit.chain import Chain
 from guard.audit.settings import AuditSettings
 from guard.audit.trail import Trail
@@ -213,3 +214,25 @@ def test_a_process_that_ends_writes_what_waits(tmp_path: Path, how: str) -> None
     subprocess.run(command, env=environment, check=True)
     assert numbers(tmp_path / "audit") == list(range(100))
     assert told(tmp_path / "audit")[-1].kind == "stop"
+
+
+def test_what_a_failed_write_has_left_is_not_written_again(
+    open_trail: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail = open_trail()
+    write, fails = folder.write_head, [1]
+
+    def once(*args: Any) -> None:
+        if fails:
+            fails.pop()
+            raise OSError(errno.EIO, "Input/output error")
+        write(*args)
+
+    monkeypatch.setattr("guard.audit.chain.write_head", once)
+    put(trail, 0)
+    until(lambda: not fails)
+    until(lambda: not trail._failing)
+    put(trail, 1)
+    trail.close()
+    assert numbers(tmp_path) == [0, 1]
+    assert found(tmp_path, PLAIN).intact

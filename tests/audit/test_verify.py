@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -11,10 +12,10 @@ from hypothesis import strategies as st
 
 from guard.audit.chain import Chain
 from guard.audit.folder import HEAD, Head, segments, write_head
-from guard.audit.record import FIRST, Sealer, parse
+from guard.audit.record import FIRST, Record, Sealer, parse
 from guard.audit.verify import Verifier, read_heads, verify
 from guard.errors import AuditError
-from tests.audit.history import KEY, chain, copied, files, found, rewrite, write
+from tests.audit.history import KEY, TORN, chain, copied, files, found, rewrite, write
 
 SEALERS = {"plain": Sealer(), "keyed": Sealer(KEY)}
 Spoil = Callable[[Path], None]
@@ -228,3 +229,69 @@ def test_a_folder_of_a_chain_that_was_never_begun_is_no_problem(tmp_path: Path) 
     assert found(tmp_path, Sealer()).intact
     Chain.open(tmp_path, "host", Sealer(), (1.0, "start", {})).close()
     assert found(tmp_path, Sealer()).intact
+
+
+def _changed_line(folder: Path, change: Callable[[bytes, Sealer], bytes], sealer: Sealer) -> Path:
+    """Changes one record in the middle of a file."""
+    file = segments(folder / "host-2")[1]
+    lines = file.read_bytes().splitlines(keepends=True)
+    lines[1] = change(lines[1], sealer)
+    file.write_bytes(b"".join(lines))
+    return folder
+
+
+def _forged(line: bytes, sealer: Sealer) -> bytes:
+    """As whoever has the key could make it: sound by itself."""
+    record = parse(line[:-1])
+    assert record is not None
+    fields = {**record.hashed(), "body": {"action": "allow"}}
+    return Record(**fields, hash=sealer.hash(fields)).line()
+
+
+def _spaced(line: bytes, sealer: Sealer) -> bytes:
+    return json.dumps(json.loads(line)).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "at", "said"),
+    [(_forged, 3, "does not follow on the record before it"), (_spaced, 2, "is no record")],
+)
+def test_a_record_that_is_sound_by_itself_is_found_too(
+    past: Path, sealer: Sealer, place: Path, change: Any, at: int, said: str
+) -> None:
+    folder = _changed_line(copied(past, place), change, sealer)
+    first = found(folder, sealer).problems[0]
+    assert (first.file, first.line, first.what) == ("host-2/00000002.jsonl", at, said)
+
+
+def test_what_a_kill_has_left_may_not_be_edited_either(
+    past: Path, sealer: Sealer, place: Path
+) -> None:
+    folder = copied(past, place)
+    (file,) = (one for one in files(folder) if b"\n" + TORN + b"\n" in one.read_bytes())
+    raw = file.read_bytes()
+    start = raw.index(TORN + b"\n")
+    for at in range(start, start + len(TORN)):
+        file.write_bytes(raw[:at] + b"~" + raw[at + 1 :])
+        assert not found(folder, sealer).intact
+
+
+def test_a_chain_under_another_name_is_another_chain(
+    past: Path, sealer: Sealer, place: Path
+) -> None:
+    folder = copied(past, place)
+    (folder / "host-1").rename(folder / "host-9")
+    problems = " ".join(map(str, found(folder, sealer).problems))
+    assert "is of another chain: 'host-1'" in problems
+    assert "host-1: the whole chain is missing" in problems
+
+
+def test_records_stay_in_their_files(past: Path, sealer: Sealer, place: Path) -> None:
+    """Moved over the border of two files, they are in order still."""
+    folder = copied(past, place)
+    one, two = segments(folder / "host-2")[:2]
+    lines = two.read_bytes().splitlines(keepends=True)
+    two.write_bytes(b"".join(lines[1:]))
+    one.write_bytes(one.read_bytes() + lines[0])
+    problems = " ".join(map(str, found(folder, sealer).problems))
+    assert "does not stand where a record of kind 'segment' does" in problems
