@@ -179,9 +179,10 @@ class Trail:
                 heads = self._chain.anchor()
             except (AuditError, OSError):
                 heads = {}  # the write that follows fails too, and says so
-            if heads and heads != self._anchored:
+            moved = {one: head for one, head in heads.items() if head != self._anchored.get(one)}
+            if moved:
                 self._anchored = heads
-                items.append((now, "anchor", heads))
+                items.append((now, "anchor", moved))
         return items
 
     def _written(self, items: list[Item], *, ended: bool) -> bool:
