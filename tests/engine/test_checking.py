@@ -1,5 +1,8 @@
 """Answers between an engine, here a scripted one, and its client; in vLLM's own forms."""
 
+import json
+import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,7 +15,8 @@ from guard.engine.checking import Answers
 from guard.engine.compat import answers as forms
 from guard.engine.lane import Ask
 from guard.errors import AuditError, OutputError
-from guard.events import Event, Hit, Unchecked
+from guard.events import Event, Hit, Unchecked, body
+from guard.logs import JsonLines
 from guard.output.base import Reader, Reading
 from tests.engine.scripted import (
     BAD,
@@ -483,3 +487,20 @@ def test_an_unguarded_answer_that_cannot_be_recorded_is_ended(tokenizer: Any, dr
     assert [event.action for event in events if isinstance(event, Unchecked)] == [
         "opened", "failed",
     ]  # fmt: skip
+
+
+@BOTH
+def test_no_text_of_an_answer_is_in_what_is_told_of_it(
+    tokenizer: Any, drive: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tokenizer, BAD, GOOD)
+    answers = made(world, SamplingParams(output_kind=DELTA), bans(" lighthouse"))
+    events: list[Event] = []
+    answers._checks = replace(answers._checks, record=events.append, bundle="b1")
+    with caplog.at_level(logging.INFO, "vllm.guard"):
+        drive(world, answers)
+    assert [type(event) for event in events] == [Hit]
+    lines = [JsonLines().format(record) for record in caplog.records]
+    assert json.loads(lines[0])["event"] == "hit" and len(lines) == 1
+    for told in (*lines, json.dumps(body(events[0]))):
+        assert not {"lighthouse", "Skarvik", "kept"} & set(re.findall(r"\w+", told))

@@ -265,3 +265,14 @@ def test_an_engine_s_process_says_what_it_serves(
     with pytest.raises(AuditError, match="cannot be written"):
         init(engine, SimpleNamespace(additional_config={}))
     assert len(started) == 1, "an engine was started that nobody could have used"
+
+
+def test_a_decision_belongs_to_its_request_s_trace(
+    frontend: Frontend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+    told: list[Any] = []
+    monkeypatch.setattr(frontend, "record", lambda event, trace: told.append(trace))
+    rendered = {"type": "token", "prompt_token_ids": frontend.tokenizer.encode(HARMLESS)}
+    frontend.judged("cmpl-1", frontend.admit(rendered, SamplingParams(), None, headers))
+    assert told == [headers]
