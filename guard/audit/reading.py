@@ -70,6 +70,7 @@ class Reading:
         self._number, self._offset, self._line = 1, 0, 0
         self._begins = True  # whether the file's first record is still to come
         self._stopped = True
+        self._begun: Note | None = None  # a change whose end is still to come
         self._foreign = False  # whether it goes by another key
 
     def read(self) -> Iterator[Record]:
@@ -129,6 +130,7 @@ class Reading:
             )  # fmt: skip
         elif self._head.seq >= 0 and self.hashes.get(self._head.seq) != self._head.hash:
             self._problem(where, None, f"names another record {self._head.seq} than there is")
+        self._unended()
         if self.last is not None and not self._stopped:
             self.notes.append(
                 Note(name, self._line, "has no `stop` at its end: it is written now, or was killed")
@@ -213,8 +215,19 @@ class Reading:
             self.notes.append(
                 Note(*place, "the one before was killed: what it had not written yet is lost")
             )
+        if record.kind == "begun":
+            self._begun = Note(*place, "a change was begun here, and what became of it is not told")
+        elif record.kind in ("changed", "abandoned", "unchanged"):
+            self._begun = None
         if record.kind in ("start", "stop"):
+            self._unended()
             self._stopped = record.kind == "stop"
+
+    def _unended(self) -> None:
+        """A change that a kill came into may have been made or not."""
+        if self._begun is not None:
+            self.notes.append(self._begun)
+            self._begun = None
 
     def _unmended(self) -> None:
         """Lines that nobody has said anything of are not records, and never were."""

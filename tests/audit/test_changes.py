@@ -2,6 +2,8 @@
 
 import errno
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,23 @@ def test_what_an_abandoned_command_leaves_is_told(
         raise KeyError("a person's name")
     assert kinds(tmp_path / "audit")[2:] == ["begun", "changed", "abandoned", "stop"]
     assert "person" not in str(told(tmp_path / "audit"))
+
+
+def test_a_kill_in_the_middle_of_a_change_is_noted(own: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from guard.audit.changes import recorded\n"
+        "with recorded(Path(sys.argv[1]), 'compile', Path(sys.argv[2])): os.kill(os.getpid(), 9)"
+    )
+    folder = tmp_path / "audit"
+    done = subprocess.run([sys.executable, "-c", code, str(folder), str(own)])
+    assert done.returncode == -9
+    said = "a change was begun here, and what became of it is not told"
+    assert said in [note.what for note in found(folder, PLAIN).notes]
+    assert (
+        main(["targets", "remove", "brennick", "--bundle", str(own), "--audit", str(folder)]) == 0
+    )
+    verdict = found(folder, PLAIN)
+    assert verdict.intact and [note.what for note in verdict.notes].count(said) == 1
 
 
 def test_a_change_that_cannot_be_recorded_is_not_made(
