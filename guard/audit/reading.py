@@ -7,28 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from guard.audit.folder import HEAD, Head, read_head, segment, segments
+from guard.audit.note import Note
 from guard.audit.record import FIRST, Record, Sealer, parse
 from guard.errors import AuditError
 
 _PATIENCE = 3  # times that a line without an end is looked at again
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something about a place in the audit.
-
-    Attributes:
-        file: The file.
-        line: The line, from 1; None where it is about the file, or what is missing in it.
-        what: What it is.
-    """
-
-    file: str
-    line: int | None
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}"
 
 
 @dataclass

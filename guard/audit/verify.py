@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from guard.audit.folder import Head, writers
-from guard.audit.reading import Note, Reading
+from guard.audit.note import Note
+from guard.audit.reading import Reading
 from guard.audit.record import Record, Sealer
 from guard.errors import AuditError
 
