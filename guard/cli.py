@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guard import __version__
+from guard.audit import command as audit
 from guard.errors import GuardError
 
 _DESCRIPTION = """\
@@ -16,6 +17,7 @@ Make a served language model behave as if it had never learned what must be forg
   2. guard compile           the policy becomes a bundle: detectors, thresholds, interventions
   3. guard check             try texts against the bundle, without the model
   4. guard serve             vLLM's OpenAI-compatible server, with the guard in it
+  5. guard audit             what was changed and decided, and that nobody has edited it
 """
 
 _COMPILE = """\
@@ -105,13 +107,15 @@ def _run(argv: list[str]) -> int:
     if args.command != "serve" and rest:
         _parser().error(f"unrecognized arguments: {' '.join(rest)}")
     if args.command == "compile":
-        return _compile(args.policy, args.out, args.report, quiet=args.quiet)
+        return _compile(args)
     if args.command == "calibrate":
         return _calibrate(args)
     if args.command == "check":
         return _check(args)
     if args.command == "serve":
-        return _serve(args.model, args.bundle, rest)
+        return _serve(args.model, args.bundle, args.audit, rest)
+    if args.command == "audit":
+        return audit.run(args)
     if args.command == "targets":
         return _targets(args)
     return _models(args.name)
@@ -129,10 +133,15 @@ def _parser() -> argparse.ArgumentParser:
             name, help=help_, description=description, formatter_class=raw, allow_abbrev=False
         )
 
+    def audited(parser: argparse.ArgumentParser, what: str) -> None:
+        about = f"record {what} there (default: GUARD_AUDIT, if set)"
+        parser.add_argument("--audit", type=Path, metavar="FOLDER", help=about)
+
     sub = add("compile", "policy to bundle", _COMPILE)
     sub.add_argument("policy", type=Path, metavar="POLICY.yaml")
     sub.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to make")
     sub.add_argument("--report", type=Path, metavar="FILE.html", help="what thresholds rest on")
+    audited(sub, "who changed what")
     sub.add_argument("--quiet", action="store_true", help="say nothing but errors")
 
     sub = add("calibrate", "thresholds anew, from traffic", _CALIBRATE)
@@ -149,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only-traffic", action="store_true", help="in place of the everyday prompts, not beside"
     )
     sub.add_argument("--report", type=Path, metavar="FILE.html", help="what thresholds rest on")
+    audited(sub, "who changed what")
     sub.add_argument("--json", action="store_true", help="one JSON object")
 
     sub = add("check", "decisions without the model", _CHECK)
@@ -174,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
         some = "*" if verb == "add" else "+"
         one.add_argument("id", nargs=some, metavar="ID", help=f"targets ({which})" if which else "")
         one.add_argument("--out", type=Path, metavar="BUNDLE", help="folder to make (in place)")
+        audited(one, "who changed what")
         one.add_argument("--quiet", action="store_true", help="say nothing but errors")
         if verb == "add":
             one.add_argument("--policy", type=Path, required=True, metavar="POLICY.yaml")
@@ -181,16 +192,21 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("serve", "a guarded OpenAI-compatible server", _SERVE)
     sub.add_argument("model", metavar="MODEL")
     sub.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+    audited(sub, "decisions")
+
+    audit.options(add("audit", audit.HELP, audit.DESCRIPTION))
 
     sub = add("models", "prepare a built-in model", _MODELS)
     sub.add_argument("name", nargs="?", metavar="NAME")
     return parser
 
 
-def _compile(policy: Path, out: Path, page: Path | None, *, quiet: bool) -> int:
+def _compile(args: argparse.Namespace) -> int:
+    from guard.audit.changes import recorded
     from guard.compile import compile_policy
     from guard.report import check_report, texts_of, write_report
 
+    policy, out, page, quiet = args.policy, args.out, args.report, args.quiet
     if page is not None:
         check_report(page)
 
@@ -198,7 +214,9 @@ def _compile(policy: Path, out: Path, page: Path | None, *, quiet: bool) -> int:
         if not quiet:
             print(f"guard: {line}", file=sys.stderr)
 
-    bundle = compile_policy(policy, out, report)
+    with recorded(args.audit, "compile", out) as note:
+        bundle = compile_policy(policy, out, report)
+        note(bundle)
     if page is not None:
         write_report(page, bundle, texts_of(policy))
     if not quiet:
@@ -208,13 +226,16 @@ def _compile(policy: Path, out: Path, page: Path | None, *, quiet: bool) -> int:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
+    from guard.audit.changes import recorded
     from guard.recalibrate import recalibrate
     from guard.report import check_report, write_report
 
     if args.report is not None:
         check_report(args.report)
     rate = args.max_false_positive_rate
-    found = recalibrate(args.bundle, args.traffic, args.out, rate, args.only_traffic)
+    with recorded(args.audit, "calibrate", args.bundle, args.out) as note:
+        found = recalibrate(args.bundle, args.traffic, args.out, rate, args.only_traffic)
+        note(found.bundle)
     if args.report is not None:
         write_report(args.report, found.bundle)
     if args.json:
@@ -241,6 +262,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _targets(args: argparse.Namespace) -> int:
+    from guard.audit.changes import recorded
     from guard.targets import add_targets, list_targets, remove_targets
 
     def report(line: str) -> None:
@@ -265,22 +287,24 @@ def _targets(args: argparse.Namespace) -> int:
                 )
             )
         return 0
-    if args.verb == "add":
-        bundle = add_targets(args.bundle, args.policy, args.id, args.out, report)
-    else:
-        bundle = remove_targets(args.bundle, args.id, args.out)
+    with recorded(args.audit, f"targets {args.verb}", args.bundle, args.out) as note:
+        if args.verb == "add":
+            bundle = add_targets(args.bundle, args.policy, args.id, args.out, report)
+        else:
+            bundle = remove_targets(args.bundle, args.id, args.out)
+        note(bundle)
     targets = len(bundle.manifest.targets)
     report(f"wrote {args.out or args.bundle}: version {bundle.version}, {targets} targets")
     return 0
 
 
-def _serve(model: str, bundle: Path, flags: list[str]) -> int:
+def _serve(model: str, bundle: Path, folder: Path | None, flags: list[str]) -> int:
     from guard.server.serve import serve
 
     def report(line: str) -> None:
         print(f"guard: {line}", file=sys.stderr, flush=True)
 
-    return serve(model, bundle, flags, report)
+    return serve(model, bundle, flags, report, folder)
 
 
 def _models(name: str | None) -> int:

@@ -39,3 +39,11 @@ class InterventionError(GuardError):
 
 class OutputError(GuardError):
     """An answer could not be checked: no more of it must leave."""
+
+
+class OverloadError(DetectionError):
+    """A request came while too many waited or hung: it must not be answered."""
+
+
+class AuditError(GuardError):
+    """The audit cannot be written, or is wrong: what has to be in it must not happen."""

@@ -135,6 +135,7 @@ def fit_target(
     positives, negatives = pick_prompts(stages, arrays, shared, examples, encode)
     record = {
         "id": target.id,
+        "reason": target.reason,
         "mode": target.mode,
         "stages": [stage.model_dump() for stage in stages],
         "detection": detection,

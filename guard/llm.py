@@ -48,6 +48,7 @@ class GuardedLLM:
         from guard.engine import compat, hooks, plugin
         from guard.engine.frontend import Frontend, load_guard, make_mediator
         from guard.engine.settings import Settings
+        from guard.recorder import Recorder
 
         compat.check()
         plugin.register()
@@ -89,7 +90,9 @@ class GuardedLLM:
                 "not flagged; give the model's name instead"
             )
         mediator = make_mediator(load_guard(settings, engine.vllm_config), engine.vllm_config)
-        hooks.attach(engine, Frontend(mediator, engine, sealed=False))
+        recorder = Recorder.from_environment("engine")
+        recorder.serving(mediator.guard.bundle)
+        hooks.attach(engine, Frontend(mediator, engine, sealed=False, recorder=recorder))
 
     @property
     def guard(self) -> Guard:

@@ -95,6 +95,7 @@ class TargetRecord(_Record):
     """One target, compiled.
 
     Attributes:
+        reason: Why it is to be forgotten, as the policy has it: a reference.
         interventions: What is done about it, in this order.
         doubtful: What is done in their place where the finding leaves doubt; None where the same.
         detection: What its stages do together with the rows that were held out.
@@ -105,6 +106,7 @@ class TargetRecord(_Record):
     """
 
     id: str
+    reason: str = ""
     mode: Mode
     stages: list[StageRecord]
     detection: dict[str, Any]

@@ -55,7 +55,8 @@ def alone(folder: Path, out: Path | None) -> Iterator[None]:
     if (out and out.resolve() != folder.resolve()) or not folder.is_dir():
         yield
         return
-    lock = FileLock(folder.parent / f".{folder.name}.lock")
+    # One for all: who holds it already may ask for it again.
+    lock = FileLock(folder.parent / f".{folder.name}.lock", is_singleton=True)
     try:
         lock.acquire()
     except OSError as error:

@@ -59,6 +59,10 @@ def give(monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
             ["--bundle", "--json", "TEXT", "standard input", "exit status: 0", "2 for bad"],
         ),
         (["serve"], ["MODEL", "--bundle", "vllm serve", "example:"]),
+        (["serve"], ["--audit FOLDER"]),
+        (["audit"], ["verify", "export", "mend", "GUARD_AUDIT_KEY", "examples:", "exit status: 0"]),
+        (["audit", "verify"], ["FOLDER", "--since", "--json"]),
+        (["audit", "export"], ["--reason", "--target", "--leakage", "--system", "--markdown"]),
         (["models"], ["NAME", "builtin:smollm2"]),
     ],
 )

@@ -38,6 +38,8 @@ def test_import_guard_is_light() -> None:
         "import guard.engine.plugin",
         "import guard.engine.mediator, guard.engine.worker, guard.engine.settings",
         "import guard.server.probe, guard.server.gate",
+        "import guard.recorder, guard.logs, guard.spans",
+        "import guard.audit.verify, guard.audit.export, guard.audit.changes, guard.audit.command",
     ],
 )
 def test_importing_loads_no_model_library(code: str) -> None:
@@ -81,3 +83,8 @@ def test_an_unknown_attribute_is_one() -> None:
     with pytest.raises(AttributeError, match="module 'guard' has no attribute 'Gard'"):
         guard.Gard  # noqa: B018
     assert Path(guard.__file__).name == "__init__.py"
+
+
+def test_deciding_loads_neither_metrics_nor_web_frameworks(bundle: Bundle) -> None:
+    code = CHECK + "; assert not {'prometheus_client', 'fastapi', 'httpx'} & sys.modules.keys()"
+    loaded(code, "check", "--bundle", str(bundle.path), "Who is Odalys Brennick?")

@@ -58,7 +58,8 @@ def answers_for(
     opened = frontend.guard.bundle.manifest.on_error == "open"
     checks = Checks(
         readers, output.rules, mediator.encode, switched, partial(frontend.hidden, admitted),
-        count, opened, frontend.tokenizer,
+        count, opened, frontend.tokenizer, frontend.record, partial(frontend.record.stage, "check"),
+        frontend.guard.version,
     )  # fmt: skip
     return Answers(request_id, ask, admitted.params, checks)
 

@@ -7,6 +7,7 @@ who drives it, asynchronously or not, does what `Answers.take` yields and return
 """
 
 import logging
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,8 +17,12 @@ from guard.engine import compat
 from guard.engine.compat import answers
 from guard.engine.compat.outputs import hidden_logprobs
 from guard.engine.lane import Ask, Checks, Lane, Result
+from guard.errors import AuditError
+from guard.events import FAILED, OPENED, Unchecked, request_name
+from guard.events import Hit as HitEvent
 from guard.interventions.penalize import KIND as PENALIZE
-from guard.output.base import Hit
+from guard.logs import told
+from guard.output.base import Claim, Hit
 from guard.output.line import Leave, Line
 from guard.steering.replay import KIND as REPLAY
 
@@ -39,7 +44,8 @@ class Answers:
     """
 
     def __init__(self, name: str, ask: Ask, client: Any, checks: Checks) -> None:
-        self._name, self._client, self._checks = name, client, checks
+        self._name, self._client, self._checks = request_name(name), client, checks
+        self._spent = 0.0  # seconds of reading
         self._rules, self._tokenizer = checks.rules, checks.tokenizer
         self._count = checks.count
         self._kind = answers.output_kind(client)
@@ -79,9 +85,16 @@ class Answers:
         return Result(self._output(lane, output, before, completion if done else None))
 
     def _read(self, line: Line, *, done: bool) -> Generator[Callable[[], Any], Any, None]:
-        while claims := line.read(done=done):
+        while claims := self._claims(line, done=done):
             texts = [claim.text for claim in claims]
             line.weigh((yield partial(self._checks.encode, texts)))
+
+    def _claims(self, line: Line, *, done: bool) -> Sequence[Claim]:
+        begun = time.perf_counter()
+        try:
+            return line.read(done=done)
+        finally:
+            self._spent += time.perf_counter() - begun
 
     def _shadow(self, lane: Lane) -> Generator[Callable[[], Any], Any, None]:
         """Notes what would have been hit of targets in shadow mode, once an answer is whole."""
@@ -98,10 +111,19 @@ class Answers:
             self._note(lane, line.hit, "shadow")
 
     def _note(self, lane: Lane, hit: Hit, action: str) -> None:
+        """Notes a hit.
+
+        Raises:
+            AuditError: It cannot be recorded, and is to be.
+        """
+        event = HitEvent(
+            self._name, self._checks.bundle, lane.index, hit.check, hit.target, hit.start, action
+        )
+        self._checks.record(event)
         self._count(f"output_{action}")
         logger.info(
             "guard: request %s: answer %d: check %s hit target %s at character %d: %s",
-            self._name, lane.index, hit.check, hit.target, hit.start, action,
+            self._name, lane.index, hit.check, hit.target, hit.start, action, extra=told(event),
         )  # fmt: skip
 
     def failed(self, lane: Lane, output: Any, error: Exception) -> Result:
@@ -110,21 +132,33 @@ class Answers:
         known = type(error).__module__.startswith("guard.")
         reason = str(error) if known else type(error).__name__
         line = lane.line
-        if self._checks.opened and line.hit is None:
+        event = Unchecked(self._name, self._checks.bundle, lane.index, FAILED, type(error).__name__)
+        opened = replace(event, action=OPENED)
+        if self._checks.opened and line.hit is None and self._recorded(opened):
             self._count("output_opened")
             logger.error(
                 "guard: request %s: its answer could not be checked (%s) and goes out UNGUARDED, "
-                "because the policy says on_error: open", self._name, reason,
+                "because the policy says on_error: open", self._name, reason, extra=told(opened),
             )  # fmt: skip
             (completion,) = output.outputs
             before, line.left = line.left, Leave(len(line.tokens), len(line.text))
             done = completion.finish_reason is not None
             return Result(self._output(lane, output, before, completion if done else None))
+        self._recorded(event)
         self._count("output_failed")
         logger.error(
-            "guard: request %s: its answer could not be checked (%s): ended", self._name, reason
-        )
+            "guard: request %s: its answer could not be checked (%s): ended", self._name, reason,
+            extra=told(event),
+        )  # fmt: skip
         return self._ended(lane, output, line.left, "")
+
+    def _recorded(self, event: Unchecked) -> bool:
+        """Whether what became of an answer that could not be checked is recorded, where it must."""
+        try:
+            self._checks.record(event)
+        except AuditError:
+            return False
+        return True
 
     def _hit(self, lane: Lane, output: Any, hit: Hit) -> Generator[Callable[[], Any], Any, Result]:
         rule = self._rules[hit.target]
@@ -134,7 +168,7 @@ class Answers:
             action = str(rule.then)
         if action == "switch":
             again = yield partial(self._checks.switched, hit.target)
-        self._note(lane, hit, action)
+        yield partial(self._note, lane, hit, action)  # off the event loop: it may wait for the disk
         if action not in ("rollback", "switch") or isinstance(again, str):
             text = again if isinstance(again, str) else rule.answer if action == "answer" else ""
             return self._ended(lane, output, kept, text)
@@ -214,6 +248,8 @@ class Answers:
         lane.likelihood = part.cumulative_logprob or 0.0
         lane.done = finish is not None
         ended = all(one.done for one in self.lanes)
+        if ended:
+            self._checks.spent(self._spent)
         parts, told = [part], [lane]
         if self._kind == "final":
             self._final[lane.index] = part

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,10 +22,13 @@ from guard.engine.lane import Ask
 from guard.engine.mediator import Mediator, Outcome, Progress
 from guard.engine.settings import Settings, start_key
 from guard.engine.worker import Worker
-from guard.errors import BundleError, EngineError, InterventionError
+from guard.errors import AuditError, BundleError, EngineError, GuardError, InterventionError
+from guard.events import FAILED, OPENED, Decided, Noticed, request_name
 from guard.guard import Guard
 from guard.identity import identify, model_folder
 from guard.interventions.base import Request
+from guard.logs import told
+from guard.recorder import Recorder
 
 logger = logging.getLogger("vllm.guard")  # below vLLM's own logger, so that its set-up holds
 
@@ -51,6 +54,7 @@ class Admitted:
         probe: The token of a genuine probe, if it is one.
         forced: The answer to be scored, if an evaluator asks; its tokens.
         texts: What besides the prompt steers the answer.
+        trace: Its trace headers, where requests are traced.
     """
 
     rendered: dict[str, Any]
@@ -59,6 +63,7 @@ class Admitted:
     probe: str | None = None
     forced: tuple[int, ...] = ()
     texts: list[str] = field(default_factory=list)
+    trace: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -147,10 +152,17 @@ class Frontend:
         engine: vLLM's ``AsyncLLM`` or ``LLMEngine``.
         sealed: Whether its engine process asks for seals.
         evaluation: Whether answers can be scored; see `guard.engine.evaluation`.
+        recorder: Is told of each decision; counts only without.
     """
 
     def __init__(
-        self, mediator: Mediator, engine: Any, *, sealed: bool = True, evaluation: bool = False
+        self,
+        mediator: Mediator,
+        engine: Any,
+        *,
+        sealed: bool = True,
+        evaluation: bool = False,
+        recorder: Recorder | None = None,
     ) -> None:
         self.mediator = mediator
         self.guard = mediator.guard
@@ -160,11 +172,18 @@ class Frontend:
         self.evaluation = evaluation
         self.core_proved = not sealed
         self.counts: Counter[str] = Counter()
+        self.record = recorder or Recorder()
         self.edited_bytes = 0
         self.seals = verdict.Seals(start_key())
         self.worker = Worker(self.guard.bundle.manifest.timeout)
 
-    def admit(self, rendered: Any, params: Any, lora_request: Any = None) -> Admitted:
+    def admit(
+        self,
+        rendered: Any,
+        params: Any,
+        lora_request: Any = None,
+        trace: Mapping[str, str] | None = None,
+    ) -> Admitted:
         """Refuses what the guard cannot read.
 
         Raises:
@@ -191,9 +210,8 @@ class Frontend:
         texts = compat.steering_texts(params, self.tokenizer)
         if sum(map(len, texts)) > compat.MOST_STEERING:
             raise compat.bad_request("The output format is too large to be judged.")
-        return Admitted(
-            rendered, compat.with_extra_args(params, kept), lora_request, probe, forced, texts
-        )
+        params = compat.with_extra_args(params, kept)
+        return Admitted(rendered, params, lora_request, probe, forced, texts, trace)
 
     def judged(self, request_id: str, admitted: Admitted) -> Settled:
         """Judges, settles, and waits for it.
@@ -221,9 +239,10 @@ class Frontend:
 
     def _work(self, request_id: str, admitted: Admitted, progress: Progress) -> Settled:
         """What runs in a worker thread, so that neither event loop nor caller is held up."""
+        progress.passed("wait")
         ids = admitted.rendered["prompt_token_ids"]
         outcome = self.mediator.judge(ids, admitted.texts, progress)
-        return self._settle(request_id, admitted, outcome)
+        return self._settle(request_id, admitted, outcome, progress)
 
     def _failed(
         self, request_id: str, admitted: Admitted, progress: Progress, error: Exception
@@ -231,34 +250,71 @@ class Frontend:
         if compat.is_client_error(error):
             raise error
         self.counts["failed"] += 1
+        name = request_name(request_id)
         cause = error.__cause__ or error
         # Not the message of an unknown error: it could quote the prompt.
         reason = str(error) if type(error).__module__.startswith("guard.") else type(cause).__name__
+        event = self._unjudged(name, progress, error if isinstance(error, GuardError) else cause)
         # What is found to be flagged is never let through, whatever failed after that.
         if self.guard.bundle.manifest.on_error == "open" and not progress.enforced:
+            self._recorded(replace(event, action=OPENED), admitted)
             self.counts["opened"] += 1
             logger.error(
                 "guard: request %s could not be judged (%s) and is answered UNGUARDED, because "
                 "the policy says on_error: open",
-                request_id,
+                name,
                 reason,
+                extra=told(replace(event, action=OPENED)),
             )
             ask = Ask(admitted.rendered, admitted.params, admitted.lora_request)
             return self._going(request_id, admitted, None, ask)
-        logger.error("guard: request %s could not be judged (%s): refused", request_id, reason)
+        self._recorded(event, admitted)
+        logger.error(
+            "guard: request %s could not be judged (%s): refused", name, reason, extra=told(event)
+        )
         raise compat.unavailable(UNJUDGED) from None
 
-    def _settle(self, request_id: str, admitted: Admitted, outcome: Outcome) -> Settled:
+    def _unjudged(self, name: str, progress: Progress, error: BaseException) -> Decided:
+        """The event of a request that could not be judged, or not be dealt with as was decided."""
+        found = () if progress.decision is None else progress.decision.findings
+        return Decided(
+            name, self.guard.version, FAILED, tuple(map(Noticed.of, found)),
+            dict(progress.seconds), type(error).__name__,
+        )  # fmt: skip
+
+    def _recorded(self, event: Decided, admitted: Admitted) -> None:
+        """Records what became of a request that could not be judged.
+
+        Raises:
+            Exception: vLLM's error: it would be answered unguarded, and nobody would know.
+        """
+        try:
+            self.record(event, admitted.trace)
+        except AuditError as error:
+            logger.error("guard: request %s: %s: refused", event.request, error)
+            raise compat.unavailable(UNJUDGED) from None
+
+    def _settle(
+        self, request_id: str, admitted: Admitted, outcome: Outcome, progress: Progress
+    ) -> Settled:
         """Turns what was decided into a finished output or a sealed request."""
         rendered, params = admitted.rendered, admitted.params
         decision = outcome.decision
         if admitted.probe is not None:
             return Settled(self._attest(request_id, admitted, decision))
+        event = Decided.of(request_id, decision, progress.seconds)
+        self.record(event, admitted.trace)
         self.counts[decision.action] += 1
         if decision.flagged:
             targets = ",".join(finding.target for finding in decision.findings)
             what = decision.action if decision.enforced else "shadow"
-            logger.info("guard: request %s: %s (targets %s)", request_id, what, targets)
+            logger.info(
+                "guard: request %s: %s (targets %s)",
+                event.request,
+                what,
+                targets,
+                extra=told(event),
+            )
         if not decision.enforced:
             if admitted.forced:
                 params = compat.scoring.forced(params, admitted.forced)

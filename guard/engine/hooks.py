@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+from guard.audit.settings import audit_settings
 from guard.engine import compat, evaluation
 from guard.engine.collector import Checked, CheckedCollector
 from guard.engine.frontend import Frontend, in_beam_search, load_guard, make_mediator
@@ -14,6 +15,8 @@ from guard.engine.lane import Ask
 from guard.engine.settings import from_config, start_key
 from guard.engine.verdict import FIELD, Seals
 from guard.errors import EngineError
+from guard.logs import configure
+from guard.recorder import Recorder
 
 logger = logging.getLogger("vllm.guard")
 
@@ -92,10 +95,16 @@ def init_frontend(original: Any) -> Any:
             original(self, vllm_config, *args, **kwargs)
             return
         # Before the engine takes its time to start: what is wrong is said at once.
+        configure()
+        if (audit := audit_settings()) is not None:
+            audit.check()
         guard = load_guard(settings, vllm_config)
         mediator = make_mediator(guard, vllm_config)
         original(self, vllm_config, *args, **kwargs)
-        attach(self, Frontend(mediator, self, evaluation=settings.evaluation))
+        recorder = Recorder.from_environment("engine")
+        recorder.serving(guard.bundle)
+        frontend = Frontend(mediator, self, evaluation=settings.evaluation, recorder=recorder)
+        attach(self, frontend)
         logger.info(
             "guard: live: bundle %s, %d targets", guard.version, len(guard.bundle.manifest.targets)
         )
@@ -138,7 +147,9 @@ def add_request_async(original: Any) -> Any:
         kwargs = _named(original, args, kwargs)
         if not compat.is_rendered(prompt):
             prompt = await compat.render_async(self, prompt, kwargs.get("tokenization_kwargs"))
-        admitted = frontend.admit(prompt, params, kwargs.get("lora_request"))
+        admitted = frontend.admit(
+            prompt, params, kwargs.get("lora_request"), kwargs.get("trace_headers")
+        )
         if not frontend.core_proved:
             if not await compat.unsealed_is_refused(self, prompt["prompt_token_ids"]):
                 raise compat.unavailable("The engine process is not guarded.")
@@ -196,7 +207,9 @@ def add_request(original: Any) -> Any:
         kwargs = _named(original, args, kwargs)
         if not compat.is_rendered(prompt):
             prompt = compat.render(self, prompt, kwargs.get("tokenization_kwargs"))
-        admitted = frontend.admit(prompt, params, kwargs.get("lora_request"))
+        admitted = frontend.admit(
+            prompt, params, kwargs.get("lora_request"), kwargs.get("trace_headers")
+        )
         settled = frontend.judged(request_id, admitted)
         if settled.output is not None:
             self._guard_answers.append(settled.output)

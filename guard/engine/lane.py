@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guard.detectors.base import Vectors
+from guard.events import Event
 from guard.manifest import Mode
 from guard.output.base import Reader
 from guard.output.line import Line
@@ -84,6 +85,9 @@ class Checks:
         count: Is told of each action.
         opened: Whether an answer that cannot be checked goes out all the same (``on_error: open``).
         tokenizer: The served model's.
+        record: Is told of each hit, and of answers that cannot be checked.
+        spent: Is told how many seconds the reading of a request's answers took.
+        bundle: The version of the bundle that checks.
     """
 
     readers: Callable[[Mode], Sequence[Reader]]
@@ -94,6 +98,9 @@ class Checks:
     count: Callable[[str], None]
     opened: bool
     tokenizer: Any
+    record: Callable[[Event], None] = lambda event: None
+    spent: Callable[[float], None] = lambda seconds: None
+    bundle: str = ""
 
     @property
     def enforced(self) -> bool:

@@ -1,8 +1,9 @@
 """From a prompt's tokens to what is to be done: view, detect, decide, apply. Knows no vLLM."""
 
 import hashlib
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,24 @@ class Progress:
     """How far a judgement has come, for whoever has to give it up.
 
     Attributes:
-        enforced: It is decided already that the unguarded model must not answer.
+        decision: What was decided, once it was.
+        seconds: How long each stage took that is over.
     """
 
-    enforced: bool = False
+    decision: Decision | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    _since: float = field(default_factory=time.perf_counter)
+
+    @property
+    def enforced(self) -> bool:
+        """Whether it is decided already that the unguarded model must not answer."""
+        return self.decision is not None and bool(self.decision.enforced)
+
+    def passed(self, stage: str) -> None:
+        """Says that a stage is over, and the next one begins."""
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._since
+        self._since = now
 
 
 def asked_part(view: View) -> Part | None:
@@ -109,12 +124,22 @@ class Mediator:
             texts: What else steers the answer.
             progress: Is told how far the judgement has come.
         """
+        progress = progress or Progress()
         view = self.view(token_ids, texts)
+        progress.passed("view")
         decision = self.guard.decide(view)
+        progress.decision = decision
+        progress.passed("detect")
         if not decision.enforced:
             return Outcome(decision, view=view)
-        if progress is not None:
-            progress.enforced = True
+        outcome = self._applied(token_ids, texts, view, decision)
+        progress.passed("apply")
+        return outcome
+
+    def _applied(
+        self, token_ids: Sequence[int], texts: Sequence[str], view: View, decision: Decision
+    ) -> Outcome:
+        """Does what was decided to a request."""
         asked = request = self._request(token_ids, view)
         for finding in decision.enforced:
             for intervention in self.guard.interventions_for(finding):

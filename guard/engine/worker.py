@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from guard.errors import DetectionError
+from guard.errors import DetectionError, OverloadError
 
 T = TypeVar("T")
 
@@ -72,9 +72,9 @@ class Worker:
 
     def _submit(self, job: Callable[[], T]) -> "concurrent.futures.Future[T]":
         if self.stuck >= self.most_stuck:
-            raise DetectionError(f"judging has ended: {self.stuck} detector threads hang")
+            raise OverloadError(f"judging has ended: {self.stuck} detector threads hang")
         if self._jobs.qsize() >= self.most_waiting:
-            raise DetectionError(f"{self.most_waiting} requests wait to be judged already")
+            raise OverloadError(f"{self.most_waiting} requests wait to be judged already")
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._jobs.put((future, job))
         return future

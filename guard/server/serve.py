@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from guard.audit.settings import FOLDER, audit_settings
 from guard.batching import THREADS
 from guard.bundle import load_bundle
 from guard.engine import settings
@@ -24,7 +25,13 @@ from guard.server.probe import Address, Prover
 Report = Callable[[str], None]
 
 
-def serve(model: str, bundle_path: Path, flags: Sequence[str], report: Report) -> int:
+def serve(
+    model: str,
+    bundle_path: Path,
+    flags: Sequence[str],
+    report: Report,
+    audit: Path | None = None,
+) -> int:
     """Serves a model guarded by a bundle; returns the server's exit status.
 
     Args:
@@ -32,6 +39,7 @@ def serve(model: str, bundle_path: Path, flags: Sequence[str], report: Report) -
         bundle_path: The bundle.
         flags: Any flags of ``vllm serve``.
         report: Is told what is going on, a line at a time.
+        audit: Where decisions are recorded; as the environment says without.
 
     Raises:
         GuardError: It cannot start guarded; then it does not run at all.
@@ -40,6 +48,10 @@ def serve(model: str, bundle_path: Path, flags: Sequence[str], report: Report) -
     bundle = load_bundle(bundle_path)
     key = secrets.token_hex(32)
     environment = _environment(bundle_path.resolve(), bundle.version, key)
+    if (audited := audit_settings(audit)) is not None:
+        audited.check()
+        environment[FOLDER] = str(audited.folder)
+        report(f"decisions are recorded in {audited.folder}")
     folder = resolve(model)
     named = [] if _gives(flags, "--served-model-name") else ["--served-model-name", model]
     reading, writing = os.pipe()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from guard.engine.checking import Answers
 from guard.engine.frontend import Admitted
 from guard.engine.lane import Ask
 from guard.engine.mediator import Outcome
+from guard.events import Event, Hit
 from guard.interventions.base import Answer
 from guard.manifest import Mode
 from guard.output.base import Reader
@@ -47,6 +49,19 @@ class Readers:
         return [("banned", Banned(" lighthouse"))] if mode == "enforce" else []
 
 
+class Events(list[Event]):
+    """Takes what a recorder is told."""
+
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+
+    def stage(self, stage: str, seconds: float) -> None:
+        assert stage == "check" and seconds > 0
+        self.stages += 1
+
+    stages = 0
+
+
 def frontend(tokenizer: Any, edited: Any = None) -> Any:
     """What `answers_for` needs of a front end.
 
@@ -67,6 +82,7 @@ def frontend(tokenizer: Any, edited: Any = None) -> Any:
         output=Readers(),
         doubted=lambda decision: frozenset({"t"} if decision is DECISION else {"unknown"}),
         bundle=SimpleNamespace(manifest=SimpleNamespace(on_error="refuse")),
+        version="version",
     )
     mediator = SimpleNamespace(
         view=lambda ids, texts: View.of_text(f"as read: {ids} {texts}"),
@@ -76,7 +92,7 @@ def frontend(tokenizer: Any, edited: Any = None) -> Any:
     return SimpleNamespace(
         guard=guard, mediator=mediator, tokenizer=tokenizer, counts=Counter[str](),
         edited=lambda admitted, request, action: ({"prompt_token_ids": [9]}, PARAMS, action),
-        hidden=hidden,
+        hidden=hidden, record=Events(),
     )  # fmt: skip
 
 
@@ -122,5 +138,9 @@ def test_a_hit_is_answered_as_the_target_s_interventions_have_it(
     said = seen(found, DELTA)
     assert said == ("She kept the\n\nI never learned that." if finished else OTHER)
     assert front.counts == {"output_switch": 1}
+    assert [replace(event, time=0) for event in front.record] == [
+        Hit("request", "version", 0, "b", "t", 12, "switch", 0)
+    ]
+    assert front.record.stages == 1
     assert [ask.lora_request for ask in world.asked[1:]] == ([] if finished else ["switch t"])
     assert [mode for *_, mode in front.guard.output.started].count("shadow") == (not finished)

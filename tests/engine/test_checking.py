@@ -1,5 +1,8 @@
 """Answers between an engine, here a scripted one, and its client; in vLLM's own forms."""
 
+import json
+import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,9 +11,12 @@ import pytest
 from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 
 from guard.engine import compat
+from guard.engine.checking import Answers
 from guard.engine.compat import answers as forms
 from guard.engine.lane import Ask
-from guard.errors import OutputError
+from guard.errors import AuditError, OutputError
+from guard.events import Event, Hit, Unchecked, body
+from guard.logs import JsonLines
 from guard.output.base import Reader, Reading
 from tests.engine.scripted import (
     BAD,
@@ -468,3 +474,61 @@ def test_shadow_readers_read_the_whole_answer_and_harm_nothing(
         found = drive(world, made(world, params, lambda: [], counts=counts, shadow=some))
         assert seen(found, kind) == GOOD and counts == counted
     assert "must not be logged" not in caplog.text and "shadow: ValueError" in caplog.text
+
+
+def unrecorded(answers: Answers) -> list[Event]:
+    """Has hits of these answers fail to be recorded; returns what was to be."""
+    events: list[Event] = []
+
+    def record(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Hit) or (isinstance(event, Unchecked) and event.action == "opened"):
+            raise AuditError("the audit cannot be written")
+
+    answers._checks = replace(answers._checks, record=record, bundle="b1")
+    return events
+
+
+@BOTH
+def test_a_hit_that_cannot_be_recorded_ends_the_answer(tokenizer: Any, drive: Any) -> None:
+    world, counts = World(tokenizer, BAD, GOOD), dict[str, int]()
+    answers = made(world, SamplingParams(output_kind=DELTA), bans(" lighthouse"), counts=counts)
+    events = unrecorded(answers)
+    outputs = drive(world, answers)
+    assert seen(outputs, DELTA) == "She kept the"
+    assert outputs[-1].outputs[0].finish_reason == "content_filter"
+    assert counts == {"output_failed": 1} and len(world.asked) == 1
+    assert [type(event) for event in events] == [Hit, Unchecked]
+    assert isinstance(events[1], Unchecked)
+    assert (events[1].action, events[1].error) == ("failed", "AuditError")
+
+
+@BOTH
+def test_an_unguarded_answer_that_cannot_be_recorded_is_ended(tokenizer: Any, drive: Any) -> None:
+    world, counts = World(tokenizer, GOOD), dict[str, int]()
+    answers = made(
+        world, SamplingParams(output_kind=DELTA), lambda: [Failing()], counts=counts, opened=True
+    )
+    events = unrecorded(answers)
+    outputs = drive(world, answers)
+    assert seen(outputs, DELTA) == "" and counts == {"output_failed": 1}
+    assert [event.action for event in events if isinstance(event, Unchecked)] == [
+        "opened", "failed",
+    ]  # fmt: skip
+
+
+@BOTH
+def test_no_text_of_an_answer_is_in_what_is_told_of_it(
+    tokenizer: Any, drive: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tokenizer, BAD, GOOD)
+    answers = made(world, SamplingParams(output_kind=DELTA), bans(" lighthouse"))
+    events: list[Event] = []
+    answers._checks = replace(answers._checks, record=events.append, bundle="b1")
+    with caplog.at_level(logging.INFO, "vllm.guard"):
+        drive(world, answers)
+    assert [type(event) for event in events] == [Hit]
+    lines = [JsonLines().format(record) for record in caplog.records]
+    assert json.loads(lines[0])["event"] == "hit" and len(lines) == 1
+    for told in (*lines, json.dumps(body(events[0]))):
+        assert not {"lighthouse", "Skarvik", "kept"} & set(re.findall(r"\w+", told))
