@@ -16,6 +16,7 @@ Make a served language model behave as if it had never learned what must be forg
   2. guard compile           the policy becomes a bundle: detectors, thresholds, interventions
   3. guard check             try texts against the bundle, without the model
   4. guard serve             vLLM's OpenAI-compatible server, with the guard in it
+     guard proxy             or in front of a server that cannot be changed
 """
 
 _COMPILE = """\
@@ -112,12 +113,16 @@ def _run(argv: list[str]) -> int:
         return _check(args)
     if args.command == "serve":
         return _serve(args.model, args.bundle, rest)
+    if args.command == "proxy":
+        return _proxy(args)
     if args.command == "targets":
         return _targets(args)
     return _models(args.name)
 
 
 def _parser() -> argparse.ArgumentParser:
+    from guard.proxy.command import DESCRIPTION, options
+
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("guard", description=_DESCRIPTION, formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"unlearn-guard {__version__}")
@@ -181,6 +186,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("serve", "a guarded OpenAI-compatible server", _SERVE)
     sub.add_argument("model", metavar="MODEL")
     sub.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+
+    options(add("proxy", "a guard in front of a server", DESCRIPTION))
 
     sub = add("models", "prepare a built-in model", _MODELS)
     sub.add_argument("name", nargs="?", metavar="NAME")
@@ -281,6 +288,12 @@ def _serve(model: str, bundle: Path, flags: list[str]) -> int:
         print(f"guard: {line}", file=sys.stderr, flush=True)
 
     return serve(model, bundle, flags, report)
+
+
+def _proxy(args: argparse.Namespace) -> int:
+    from guard.proxy.command import run
+
+    return run(args)
 
 
 def _models(name: str | None) -> int:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from guard.builtin import PREFIX
 from guard.errors import BundleError
 from guard.identity import identify, model_folder
 from guard.manifest import ModelIdentity
-from guard.builtin import PREFIX
 from guard.models import installed, resolve
 
 _CHARACTERS = 4  # of a token, where it has to be guessed

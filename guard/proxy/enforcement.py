@@ -219,5 +219,3 @@ def _mend(target: str, kind: str) -> str:
         f"target {target}: {kind!r} cannot be done over HTTP; {mend}, "
         "or give --instead refuse to have such prompts refused"
     )
-
-

@@ -14,6 +14,11 @@ MOST_ANSWERS = 128  # to one request
 MOST_BAD_WORDS = 64  # of a client's; vLLM takes 128 in all, and the guard's own go first
 
 
+def names(text: str) -> frozenset[str]:
+    """The names that a text lists."""
+    return frozenset(text.split())
+
+
 @dataclass(frozen=True)
 class Fields:
     """What becomes of the fields of a body.
@@ -51,7 +56,9 @@ class Fields:
                 kept[name] = value
             elif name not in self.dropped and value is not None:
                 hint = nearest(name, [*self.read, *self.plain, *self.labels])
-                raise Refused(f"{name}: not a field that this server takes{hint}", param=name[:64])
+                mend = hint if "did you mean" in hint else "; leave it out"
+                said = name[:64]
+                raise Refused(f"{said}: not a field that this server takes{mend}", param=said)
         return kept
 
 

@@ -1,7 +1,7 @@
 """What passes through: a request, its reply, and a refusal of one."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,13 +41,13 @@ class Reply:
         status: The HTTP status.
         headers: By name in small letters.
         body: All of it, where it is not streamed.
-        stream: Its pieces, where it is; to be closed (`aclose`) by whoever stops reading.
+        stream: Its pieces, where it is; to be closed (`aclose`) by whoever reads it.
     """
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    stream: AsyncIterator[bytes] | None = None
+    stream: "Stream | None" = None
 
     @classmethod
     def of(cls, value: Any, status: int = 200, **headers: str) -> "Reply":
@@ -55,6 +55,37 @@ class Reply:
         named = {name.replace("_", "-"): text for name, text in headers.items()}
         body = json.dumps(value, ensure_ascii=False).encode()
         return cls(status, {"content-type": JSON, **named}, body)
+
+
+class Stream:
+    """Pieces of a reply, and what is to be done when they are not read any more.
+
+    Args:
+        pieces: The pieces.
+        close: Called once by `aclose`, even where nothing was read at all.
+    """
+
+    def __init__(
+        self, pieces: AsyncGenerator[bytes, None], close: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._pieces, self._close = pieces, close
+        self._closed = False
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._pieces)
+
+    async def aclose(self) -> None:
+        """Ends it."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._pieces.aclose()
+        finally:
+            await self._close()
 
 
 class Refused(Exception):

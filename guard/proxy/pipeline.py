@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from guard.proxy.counting import Counter
 from guard.proxy.enforcement import Edit, Enforcement
 from guard.proxy.fields import read_body
 from guard.proxy.judging import Judge
-from guard.proxy.message import JSON, Refused, Reply, Request
+from guard.proxy.message import JSON, Refused, Reply, Request, Stream
 from guard.proxy.models import Catalogue
 from guard.proxy.routes import Routes
 from guard.proxy.schemas.base import Reading, Schema, Told
@@ -90,14 +90,13 @@ class Pipeline:
         try:
             reply = await self._counted(request, name)
         except Refused as refused:
-            error = schema.error(refused) if schema is not None else refused.openai()
-            reply = Reply.of(error, refused.status)
+            body = schema.error(refused) if schema else refused.openai()
+            reply = Reply.of(body, refused.status)
             reply.headers.update(refused.headers)
         except Exception as error:  # not its message, which could quote a prompt
             logger.error("guard: request %s failed: %s", name, type(error).__name__)
-            refused = Refused("This request could not be served.", 500)
-            body = schema.error(refused) if schema is not None else refused.openai()
-            reply = Reply.of(body, 500)
+            failed = Refused("This request could not be served.", 500)
+            reply = Reply.of(schema.error(failed) if schema else failed.openai(), 500)
         reply.headers["x-request-id"] = name
         return reply
 
@@ -113,7 +112,7 @@ class Pipeline:
             self._admit(request)
             if not isinstance(route, Schema):
                 return await self.catalogue.reply(request.path, request.headers)
-            reply = await self._serve(request, name, route, self._release)
+            reply = await self._serve(request, name, route)
             streams = reply.stream is not None
             return reply
         finally:
@@ -131,9 +130,7 @@ class Pipeline:
         if not hmac.compare_digest(shown.encode(), self._key.encode()):
             raise Refused("Give a valid key as a bearer token.", 401)
 
-    async def _serve(
-        self, request: Request, name: str, schema: Schema, release: Callable[[], None]
-    ) -> Reply:
+    async def _serve(self, request: Request, name: str, schema: Schema) -> Reply:
         asked = self._read(request, name, schema)
         verdict = await self.judge(name, asked.asked, schema.carries)
         edit = verdict.edit
@@ -142,16 +139,30 @@ class Pipeline:
             await self.catalogue.admitted(request.headers)
             if not asked.asked.stream:
                 return Reply.of(schema.answer(edit.answer, told))
-            written = schema.stream(edit.answer, told)
-            return _streamed(_said([one.encode() for one in written], release))
-        response = await self._ask(asked, edit)
+            written = [one.encode() for one in schema.stream(edit.answer, told)]
+            return self._streamed(_said(written))
         checks = Checks(
             self.guard, self.worker, name, asked.asked.view, verdict, self.enforcement.finished
         )
         reading = schema.reading(checks, told)
+        response = await self._ask(asked, edit)
         if asked.asked.stream:
-            return _streamed(self._stream(asked, response, reading, release), response)
+            return self._streamed(self._stream(asked, response, reading), response)
         return await self._whole(asked, response, reading)
+
+    def _streamed(
+        self, pieces: AsyncGenerator[bytes, None], response: httpx.Response | None = None
+    ) -> Reply:
+        headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+        if response is not None:
+            headers |= told_headers(response)
+
+        async def close() -> None:
+            self._release()
+            if response is not None:
+                await response.aclose()  # the server behind stops writing what nobody reads
+
+        return Reply(200, headers, stream=Stream(pieces, close))
 
     def _read(self, request: Request, name: str, schema: Schema) -> _Asked:
         """Reads a request.
@@ -240,12 +251,8 @@ class Pipeline:
         return Reply.of(made, 200, **told_headers(response))
 
     async def _stream(
-        self,
-        asked: _Asked,
-        response: httpx.Response,
-        reading: Reading,
-        release: Callable[[], None],
-    ) -> AsyncIterator[bytes]:
+        self, asked: _Asked, response: httpx.Response, reading: Reading
+    ) -> AsyncGenerator[bytes, None]:
         pieces = self.upstream.pieces(response)
         try:
             async with contextlib.aclosing(events(pieces)) as came:
@@ -260,9 +267,6 @@ class Pipeline:
             self._unread(asked, error)
             for told in asked.schema.broken(Refused(UNANSWERED, 502)):
                 yield told.encode()
-        finally:
-            release()
-            await response.aclose()  # the server behind stops writing what nobody reads
 
     def _unread(self, asked: _Asked, error: Exception) -> None:
         # Not the message of an unknown error: it could quote the answer.
@@ -280,16 +284,6 @@ class Pipeline:
         return bytes(held)
 
 
-def _streamed(stream: AsyncIterator[bytes], response: httpx.Response | None = None) -> Reply:
-    headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-    if response is not None:
-        headers |= told_headers(response)
-    return Reply(200, headers, stream=stream)
-
-
-async def _said(pieces: list[bytes], release: Callable[[], None]) -> AsyncIterator[bytes]:
-    try:
-        for piece in pieces:
-            yield piece
-    finally:
-        release()
+async def _said(pieces: list[bytes]) -> AsyncGenerator[bytes, None]:
+    for piece in pieces:
+        yield piece

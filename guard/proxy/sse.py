@@ -1,7 +1,7 @@
 """Server-sent events: read from the pieces that a server sends, and written again."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class Event:
         return f"{name}data: {data}\n\n".encode()
 
 
-async def events(pieces: AsyncIterator[bytes]) -> AsyncIterator[Event]:
+async def events(pieces: AsyncIterator[bytes]) -> AsyncGenerator[Event, None]:
     """Reads the events of a stream; comments and other fields are left out.
 
     Raises:

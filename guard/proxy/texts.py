@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,7 @@ class Texts:
                 self.steering.append(text)
 
     def pattern(self, text: str) -> None:
-        """Adds a regular expression or grammar: as it is, and without what stands between letters."""
+        """Adds a regular expression or grammar: as it is, and its letters alone."""
         bare = re.sub(r"\"\s+\"|\\[bsSdDwW]|[][(){}|?*+^$\\\"']", "", text)
         quoted = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', text))
         self.steering += [one for one in (text, bare, quoted) if one.strip()]
@@ -121,7 +121,7 @@ def content_texts(
 
 
 def grammar(texts: Texts, value: Any, name: str) -> None:
-    """Adds a field that constrains the answer: ``response_format``, ``structured_outputs``, …"""
+    """Adds a field that constrains the answer, ``response_format`` say."""
     if not isinstance(value, Mapping):
         texts.steer(value)
         return

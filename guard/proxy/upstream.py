@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +117,7 @@ class Upstream:
                 raise _gone(error) from None
         raise AssertionError
 
-    async def pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
+    async def pieces(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         """The pieces of a reply.
 
         Raises:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from guard.proxy.checks import Checks
 from guard.proxy.counting import Counter
 from guard.proxy.enforcement import ADAPTER, INSTRUCT, PENALIZE, REFUSE, Edit
-from guard.proxy.fields import Fields, answers
+from guard.proxy.fields import Fields, answers, names
 from guard.proxy.logprobs import chat_placeholders
 from guard.proxy.message import Refused
 from guard.proxy.schemas import common
@@ -26,9 +26,9 @@ PARTS = {
     "thinking": "thinking",
     "tool_reference": "name",
 }
-_BESIDE = frozenset(  # of a message, beside role and content: all texts in them are read
+_BESIDE = names(  # of a message, beside role and content: all texts in them are read
     """name tool_calls tool_call_id refusal reasoning reasoning_content function_call task
-    tools annotations""".split()
+    tools annotations"""
 )
 
 
@@ -39,9 +39,9 @@ class Chat(Schema):
     carries: ClassVar[frozenset[str]] = frozenset({REFUSE, INSTRUCT, PENALIZE, ADAPTER})
     fields: ClassVar[Fields] = Fields(
         read=common.STEERING
-        | frozenset(
-            """messages tools tool_choice documents prediction reasoning_effort verbosity
-            chat_template_kwargs""".split()
+        | names(
+            """messages tools tool_choice documents prediction reasoning_effort
+                verbosity chat_template_kwargs"""
         ),
         plain=common.SAMPLING
         | {"logprobs", "top_logprobs", "add_generation_prompt", "continue_final_message"},

@@ -120,7 +120,9 @@ class ChatReading(ChoicesReading):
             if not piece.text and text and not kept:
                 return {}, ending
             kept["arguments"] = piece.text
-        made: dict[str, Any] = {field: call[field] for field in ("id", "type", "index") if field in call}
+        made: dict[str, Any] = {
+            field: call[field] for field in ("id", "type", "index") if field in call
+        }
         return {**made, "function": kept}, ending
 
 

@@ -5,20 +5,21 @@ from typing import Any
 
 from guard.proxy.counting import Counter
 from guard.proxy.enforcement import Edit, Instruction
-from guard.proxy.fields import MOST_BAD_WORDS, text_list
+from guard.proxy.fields import MOST_BAD_WORDS, names, text_list
 from guard.proxy.message import Refused
 from guard.proxy.texts import Texts, grammar
 
-SAMPLING = frozenset(
-    """frequency_penalty ignore_eos include_stop_str_in_output length_penalty max_completion_tokens
-    max_tokens min_p min_tokens n parallel_tool_calls presence_penalty priority
-    repetition_detection repetition_penalty seed skip_special_tokens spaces_between_special_tokens
-    stop_token_ids store stream stream_interval stream_options temperature thinking_token_budget
-    top_k top_p watermarking include_reasoning add_special_tokens""".split()
+SAMPLING = names(
+    """frequency_penalty ignore_eos include_stop_str_in_output length_penalty
+        max_completion_tokens max_tokens min_p min_tokens n parallel_tool_calls
+        presence_penalty priority repetition_detection repetition_penalty seed
+        skip_special_tokens spaces_between_special_tokens stop_token_ids store
+        stream stream_interval stream_options temperature thinking_token_budget
+        top_k top_p watermarking include_reasoning add_special_tokens"""
 )
-LABELS = frozenset(
-    """metadata model prompt_cache_key prompt_cache_retention safety_identifier service_tier
-    session_id user cache_salt""".split()
+LABELS = names(
+    """metadata model prompt_cache_key prompt_cache_retention safety_identifier
+        service_tier session_id user cache_salt"""
 )
 DROPPED = frozenset({"request_id"})
 GRAMMARS = (
@@ -39,15 +40,20 @@ _TELLS = "this server does not tell how prompts are read; leave it out"
 _CUTS = "this server reads and serves prompts whole; shorten yours, and leave it out"
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(
-        """prompt_embeds mm_processor_kwargs media_io_kwargs mm_payload kv_transfer_params
-        ec_transfer_params vllm_xargs lora lora_request adapter chat_template audio modalities
-        web_search_options moderation container mcp_servers""".split(),
+        names(
+            """prompt_embeds mm_processor_kwargs media_io_kwargs mm_payload
+            kv_transfer_params ec_transfer_params vllm_xargs lora lora_request adapter
+            chat_template audio modalities web_search_options moderation container
+            mcp_servers"""
+        ),
         _UNREAD,
     ),
     **dict.fromkeys(
-        """echo prompt_logprobs logprob_token_ids return_token_ids return_tokens_as_token_ids
-        return_prompt_text return_token_offsets return_mm_kwargs routed_experts_prompt_start
-        enable_response_messages""".split(),
+        names(
+            """echo prompt_logprobs logprob_token_ids return_token_ids
+            return_tokens_as_token_ids return_prompt_text return_token_offsets
+            return_mm_kwargs routed_experts_prompt_start enable_response_messages"""
+        ),
         _TELLS,
     ),
     "truncate_prompt_tokens": _CUTS,

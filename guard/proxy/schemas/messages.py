@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from guard.proxy.checks import Checks
 from guard.proxy.counting import Counter
 from guard.proxy.enforcement import ADAPTER, INSTRUCT, REFUSE, Edit
-from guard.proxy.fields import Fields
+from guard.proxy.fields import Fields, names
 from guard.proxy.message import Refused
 from guard.proxy.schemas import common
 from guard.proxy.schemas.base import Schema, Told
@@ -37,15 +37,17 @@ class Messages(Schema):
     path = "/v1/messages"
     carries: ClassVar[frozenset[str]] = frozenset({REFUSE, INSTRUCT, ADAPTER})
     fields: ClassVar[Fields] = Fields(
-        read=frozenset(
-            """messages system tools tool_choice output_config stop_sequences thinking
-            chat_template_kwargs""".split()
+        read=names(
+            """messages system tools tool_choice output_config stop_sequences
+                thinking chat_template_kwargs"""
         ),
         plain=frozenset({"max_tokens", "stream", "temperature", "top_k", "top_p", "watermarking"}),
         labels=frozenset({"model", "metadata", "service_tier", "cache_salt", "cache_control"}),
         refused={
             **common.REFUSED,
-            **dict.fromkeys(("inference_geo", "speed", "diagnostics", "context_management"), _UNREAD),
+            **dict.fromkeys(
+                ("inference_geo", "speed", "diagnostics", "context_management"), _UNREAD
+            ),
         },
     )
 

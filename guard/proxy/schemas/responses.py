@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from guard.proxy.checks import Checks
 from guard.proxy.counting import Counter
 from guard.proxy.enforcement import ADAPTER, INSTRUCT, REFUSE, Edit
-from guard.proxy.fields import Fields
+from guard.proxy.fields import Fields, names
 from guard.proxy.message import Refused
 from guard.proxy.schemas import common
 from guard.proxy.schemas import responses_items as items
@@ -30,9 +30,9 @@ class Responses(Schema):
     carries: ClassVar[frozenset[str]] = frozenset({REFUSE, INSTRUCT, ADAPTER})
     fields: ClassVar[Fields] = Fields(
         read=(common.STEERING - {"bad_words"})
-        | frozenset(
-            """input instructions tools tool_choice text reasoning include truncation
-            chat_template_kwargs""".split()
+        | names(
+            """input instructions tools tool_choice text reasoning include
+                truncation chat_template_kwargs"""
         ),
         plain=common.SAMPLING | {"max_output_tokens", "max_tool_calls", "top_logprobs"},
         labels=common.LABELS,
@@ -148,8 +148,8 @@ def prompt_tokens(body: Any, counter: Counter) -> int:
     """How many tokens a prompt has."""
     asked = body.get("input")
     items_ = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
-    system = [{"role": "system", "content": body["instructions"]}]
-    messages = [*(system if body.get("instructions") else []), *items_]
+    system = body.get("instructions")
+    messages = [*([{"role": "system", "content": system}] if system else []), *items_]
     text = "\n".join(str(one.get("content") or one.get("output") or "") for one in messages)
     simple = all(isinstance(one.get("content"), str) for one in messages)
     return counter.messages(messages, None, text) if simple else counter.count(text)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from guard.errors import OutputError
-from guard.proxy.fields import is_bare
+from guard.proxy.fields import is_bare, names
 from guard.proxy.sse import Event
 
 # An item's lists of parts: the part's type, the field of its text, and the name of the text.
@@ -19,9 +19,9 @@ _PARTS = {
 }
 _FIELDS = {"function_call": "arguments", "custom_tool_call": "input"}
 _KEPT = ("id", "type", "status", "role", "call_id", "name")
-_ECHOED = (
-    """id object status incomplete_details metadata tools tool_choice text reasoning truncation
-    service_tier user prompt_cache_key""".split()
+_ECHOED = names(
+    """id object status incomplete_details metadata tools tool_choice text reasoning
+    truncation service_tier user prompt_cache_key"""
 )
 
 Place = tuple[str, dict[str, Any], str]  # a text's name, what holds it, and the field there
