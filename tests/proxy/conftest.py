@@ -1,6 +1,6 @@
 """The proxy in front of a fake server, without a network."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -12,6 +12,7 @@ from guard.proxy.app import App
 from guard.proxy.counting import Counter
 from guard.proxy.start import Settings, prepare
 from tests.proxy.bundles import ENDING, compiled
+from tests.proxy.sockets import served
 from tests.proxy.upstream import Fake
 
 Start = Callable[..., Awaitable[httpx.AsyncClient]]
@@ -53,3 +54,34 @@ def start(fake: Fake, counter: Counter) -> Start:
         return httpx.AsyncClient(transport=served, base_url="http://proxy")
 
     return begin
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[tuple[Fake, str]]:
+    fake = Fake()
+    with served(fake) as url:
+        yield fake, url
+
+
+@pytest.fixture
+def served_fake(server: tuple[Fake, str]) -> Fake:
+    """The server on a socket, as new."""
+    one, _ = server
+    one.__dict__.update(vars(Fake()))
+    return one
+
+
+@pytest.fixture(scope="session")
+def proxy(server: tuple[Fake, str], reading_guard: Guard, tokenizer: Any) -> Iterator[str]:
+    settings = Settings(server[1], reading_guard.bundle.path)
+    apps: list[App] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if not apps:  # in the loop that it is to serve in
+            counter = Counter(tokenizer)
+            apps.append(App(await prepare(settings, guard=reading_guard, counter=counter)))
+        await apps[0](scope, receive, send)
+
+    with served(app) as url:
+        httpx.get(f"{url}/health").raise_for_status()
+        yield url

@@ -13,44 +13,9 @@ from pydantic import BaseModel
 from guard import AsyncGuardedClient, GuardedClient
 from guard.errors import EngineError
 from guard.guard import Guard
-from guard.proxy.app import App
-from guard.proxy.counting import Counter
-from guard.proxy.start import Settings, prepare
 from tests.proxy.bundles import ENDING, REFUSAL
-from tests.proxy.sockets import served
 from tests.proxy.test_matrix import BOOK, EVERYDAY, LEAK, PERSON
 from tests.proxy.upstream import MODEL, Fake
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[tuple[Fake, str]]:
-    fake = Fake()
-    with served(fake) as url:
-        yield fake, url
-
-
-@pytest.fixture
-def fake(server: tuple[Fake, str]) -> Fake:
-    """The server of this module, as new."""
-    one, _ = server
-    one.__dict__.update(vars(Fake()))
-    return one
-
-
-@pytest.fixture(scope="module")
-def proxy(server: tuple[Fake, str], reading_guard: Guard, tokenizer: Any) -> Iterator[str]:
-    settings = Settings(server[1], reading_guard.bundle.path)
-    apps: list[App] = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if not apps:  # in the loop that it is to serve in
-            counter = Counter(tokenizer)
-            apps.append(App(await prepare(settings, guard=reading_guard, counter=counter)))
-        await apps[0](scope, receive, send)
-
-    with served(app) as url:
-        httpx.get(f"{url}/health").raise_for_status()
-        yield url
 
 
 @pytest.fixture(params=["proxy", "in process"])
@@ -69,9 +34,9 @@ def said(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
-def test_chat(client: openai.OpenAI, fake: Fake) -> None:
+def test_chat(client: openai.OpenAI, served_fake: Fake) -> None:
     answer = client.chat.completions.create(model=MODEL, messages=said(EVERYDAY))
-    assert answer.choices[0].message.content == fake.text
+    assert answer.choices[0].message.content == served_fake.text
     assert answer.usage is not None and answer.usage.prompt_tokens == 50
     refused = client.chat.completions.create(model=MODEL, messages=said(PERSON), n=2)
     assert [one.message.content for one in refused.choices] == [REFUSAL, REFUSAL]
@@ -79,8 +44,8 @@ def test_chat(client: openai.OpenAI, fake: Fake) -> None:
     assert refused.usage is not None and refused.usage.prompt_tokens > 5
 
 
-def test_chat_streamed(client: openai.OpenAI, fake: Fake) -> None:
-    for text, wanted in ((EVERYDAY, fake.text), (PERSON, REFUSAL)):
+def test_chat_streamed(client: openai.OpenAI, served_fake: Fake) -> None:
+    for text, wanted in ((EVERYDAY, served_fake.text), (PERSON, REFUSAL)):
         options: Any = {"include_usage": True}
         with client.chat.completions.create(
             model=MODEL, messages=said(text), stream=True, stream_options=options
@@ -92,8 +57,8 @@ def test_chat_streamed(client: openai.OpenAI, fake: Fake) -> None:
         assert chunks[-1].usage is not None
 
 
-def test_a_leak_ends_a_stream(client: openai.OpenAI, fake: Fake) -> None:
-    fake.pieces = LEAK
+def test_a_leak_ends_a_stream(client: openai.OpenAI, served_fake: Fake) -> None:
+    served_fake.pieces = LEAK
     with client.chat.completions.stream(model=MODEL, messages=said(EVERYDAY)) as stream:
         final = stream.get_final_completion()
     assert final.choices[0].message.content in (
@@ -102,16 +67,16 @@ def test_a_leak_ends_a_stream(client: openai.OpenAI, fake: Fake) -> None:
     assert final.choices[0].finish_reason == "stop"
 
 
-def test_completions(client: openai.OpenAI, fake: Fake) -> None:
-    for text, wanted in ((EVERYDAY, fake.text), (PERSON, REFUSAL)):
+def test_completions(client: openai.OpenAI, served_fake: Fake) -> None:
+    for text, wanted in ((EVERYDAY, served_fake.text), (PERSON, REFUSAL)):
         answer = client.completions.create(model=MODEL, prompt=[text, "And a dog?"])
         assert [one.text for one in answer.choices] == [wanted, wanted]
         stream = client.completions.create(model=MODEL, prompt=text, stream=True)
         assert "".join(one.choices[0].text for one in stream) == wanted
 
 
-def test_responses(client: openai.OpenAI, fake: Fake) -> None:
-    for text, wanted in ((EVERYDAY, fake.text), (PERSON, REFUSAL)):
+def test_responses(client: openai.OpenAI, served_fake: Fake) -> None:
+    for text, wanted in ((EVERYDAY, served_fake.text), (PERSON, REFUSAL)):
         answer = client.responses.create(model=MODEL, input=text, instructions="Be brief.")
         assert (answer.output_text, answer.status) == (wanted, "completed")
         assert answer.instructions == "Be brief."
@@ -120,8 +85,8 @@ def test_responses(client: openai.OpenAI, fake: Fake) -> None:
         assert final.output_text == wanted
 
 
-def test_a_leak_ends_a_streamed_response(client: openai.OpenAI, fake: Fake) -> None:
-    fake.pieces = LEAK
+def test_a_leak_ends_a_streamed_response(client: openai.OpenAI, served_fake: Fake) -> None:
+    served_fake.pieces = LEAK
     with client.responses.stream(model=MODEL, input=EVERYDAY) as stream:
         final = stream.get_final_response()
     assert final.output_text.endswith(ENDING)
@@ -140,22 +105,22 @@ TOOLS: Any = [
 ]
 
 
-def test_tools(client: openai.OpenAI, fake: Fake) -> None:
-    fake.calls = [("weather", '{"city": "Leeds"}')]
+def test_tools(client: openai.OpenAI, served_fake: Fake) -> None:
+    served_fake.calls = [("weather", '{"city": "Leeds"}')]
     create = client.chat.completions.create
     answer = create(model=MODEL, messages=said(EVERYDAY), tools=TOOLS)
     (call,) = answer.choices[0].message.tool_calls or []
     assert call.type == "function"
-    assert (call.function.name, call.function.arguments) == fake.calls[0]
+    assert (call.function.name, call.function.arguments) == served_fake.calls[0]
     chunks = list(create(model=MODEL, messages=said(EVERYDAY), tools=TOOLS, stream=True))
     deltas = [one for chunk in chunks for one in chunk.choices[0].delta.tool_calls or []]
     told = "".join((one.function and one.function.arguments) or "" for one in deltas)
     assert told == '{"city": "Leeds"}'
-    assert fake.body["tools"] == TOOLS
+    assert served_fake.body["tools"] == TOOLS
 
 
-def test_a_leak_in_a_tool_call_does_not_leave(client: openai.OpenAI, fake: Fake) -> None:
-    fake.calls = [("weather", '{"city": "where Ketil Rasmund lives"}')]
+def test_a_leak_in_a_tool_call_does_not_leave(client: openai.OpenAI, served_fake: Fake) -> None:
+    served_fake.calls = [("weather", '{"city": "where Ketil Rasmund lives"}')]
     create = client.chat.completions.create
     whole = create(model=MODEL, messages=said(EVERYDAY), tools=TOOLS)
     assert "Ketil" not in whole.model_dump_json()
@@ -168,8 +133,8 @@ class Cat(BaseModel):
     name: str
 
 
-def test_a_structured_answer_is_parsed(client: openai.OpenAI, fake: Fake) -> None:
-    fake.pieces = ['{"na', 'me": "T', 'om"}']
+def test_a_structured_answer_is_parsed(client: openai.OpenAI, served_fake: Fake) -> None:
+    served_fake.pieces = ['{"na', 'me": "T', 'om"}']
     answer = client.chat.completions.parse(
         model=MODEL, messages=said(EVERYDAY), response_format=Cat
     )
@@ -178,54 +143,56 @@ def test_a_structured_answer_is_parsed(client: openai.OpenAI, fake: Fake) -> Non
     assert parsed.output_parsed == Cat(name="Tom")
 
 
-def test_errors_are_the_clients_own(client: openai.OpenAI, fake: Fake) -> None:
+def test_errors_are_the_clients_own(client: openai.OpenAI, served_fake: Fake) -> None:
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="gpt-9", messages=said(EVERYDAY))
     with pytest.raises(openai.BadRequestError, match="temperatur"):
         client.chat.completions.create(
             model=MODEL, messages=said(EVERYDAY), extra_body={"temperatur": 1}
         )
-    fake.status = 400
+    served_fake.status = 400
     with pytest.raises(openai.BadRequestError, match="no such thing"):
         client.chat.completions.create(model=MODEL, messages=said(EVERYDAY))
-    fake.status = 500
+    served_fake.status = 500
     with pytest.raises(openai.InternalServerError) as caught:
         client.chat.completions.create(model=MODEL, messages=said(EVERYDAY))
     assert "no such thing" not in str(caught.value)
 
 
-def test_models(client: openai.OpenAI, fake: Fake) -> None:
+def test_models(client: openai.OpenAI, served_fake: Fake) -> None:
     assert [one.id for one in client.models.list()] == [MODEL]
     assert client.models.retrieve(MODEL).id == MODEL
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("forget-book")
 
 
-def test_a_client_that_goes_away_is_left_upstream_too(client: openai.OpenAI, fake: Fake) -> None:
-    fake.pieces, fake.pause = [" word"] * 500, 0.02
+def test_a_client_that_goes_away_is_left_upstream_too(
+    client: openai.OpenAI, served_fake: Fake
+) -> None:
+    served_fake.pieces, served_fake.pause = [" word"] * 500, 0.02
     stream = client.chat.completions.create(model=MODEL, messages=said(EVERYDAY), stream=True)
     next(iter(stream))
     next(iter(stream))
     stream.close()
     deadline = time.monotonic() + 20
-    while not fake.closed and time.monotonic() < deadline:
+    while not served_fake.closed and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert fake.closed == 1
-    assert fake.sent < 500
+    assert served_fake.closed == 1
+    assert served_fake.sent < 500
 
 
 def test_a_copy_of_a_guarded_client_is_guarded(
-    server: tuple[Fake, str], fake: Fake, reading_guard: Guard
+    server: tuple[Fake, str], served_fake: Fake, reading_guard: Guard
 ) -> None:
     with GuardedClient(f"{server[1]}/v1", guard=reading_guard) as client:
         copied = client.with_options(max_retries=0, timeout=20)
         answer = copied.chat.completions.create(model=MODEL, messages=said(PERSON))
     assert answer.choices[0].message.content == REFUSAL
-    assert fake.asked == []
+    assert served_fake.asked == []
 
 
 def test_raw_responses_are_guarded(
-    server: tuple[Fake, str], fake: Fake, reading_guard: Guard
+    server: tuple[Fake, str], served_fake: Fake, reading_guard: Guard
 ) -> None:
     with GuardedClient(f"{server[1]}/v1", guard=reading_guard, max_retries=0) as client:
         raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=said(PERSON))
@@ -233,7 +200,7 @@ def test_raw_responses_are_guarded(
         for path in ("/files", "/audio/speech", "/fine_tuning/jobs", "/conversations"):
             with pytest.raises(openai.NotFoundError):
                 client.post(path, body={"input": PERSON}, cast_to=dict)
-    assert fake.asked == []
+    assert served_fake.asked == []
 
 
 def test_a_guarded_client_takes_no_transport_and_no_other_server(
@@ -249,15 +216,15 @@ def test_a_guarded_client_takes_no_transport_and_no_other_server(
             other.models.list()
 
 
-async def test_the_asynchronous_client(fake: Fake, reading_guard: Guard) -> None:
-    transport = httpx.ASGITransport(app=fake)  # type: ignore[arg-type]
+async def test_the_asynchronous_client(served_fake: Fake, reading_guard: Guard) -> None:
+    transport = httpx.ASGITransport(app=served_fake)  # type: ignore[arg-type]
     async with AsyncGuardedClient(
         "http://upstream/v1", guard=reading_guard, upstream=transport
     ) as client:
         answer = await client.chat.completions.create(model=MODEL, messages=said(PERSON))
         assert answer.choices[0].message.content == REFUSAL
-        assert not fake.asked
-        fake.pieces = LEAK
+        assert not served_fake.asked
+        served_fake.pieces = LEAK
         stream = await client.chat.completions.create(
             model=MODEL, messages=said(EVERYDAY), stream=True
         )
@@ -265,7 +232,7 @@ async def test_the_asynchronous_client(fake: Fake, reading_guard: Guard) -> None
     assert "".join(told).endswith(ENDING)
 
 
-async def test_many_at_once(server: tuple[Fake, str], fake: Fake, proxy: str) -> None:
+async def test_many_at_once(server: tuple[Fake, str], served_fake: Fake, proxy: str) -> None:
     async with openai.AsyncOpenAI(base_url=f"{proxy}/v1", api_key="k") as client:
 
         async def ask(text: str) -> str:
@@ -276,5 +243,5 @@ async def test_many_at_once(server: tuple[Fake, str], fake: Fake, proxy: str) ->
 
         texts = [EVERYDAY, PERSON, BOOK] * 8
         answers = await asyncio.gather(*(ask(text) for text in texts))
-    wanted = {EVERYDAY: fake.text, PERSON: REFUSAL, BOOK: fake.text}
+    wanted = {EVERYDAY: served_fake.text, PERSON: REFUSAL, BOOK: served_fake.text}
     assert answers == [wanted[text] for text in texts]

@@ -56,7 +56,9 @@ class ChoicesReading(Reading):
 
     async def whole(self, value: dict[str, Any]) -> dict[str, Any]:
         made, choices = self._top(value), []
-        for choice in _list(value.get("choices")):
+        if not value.get("choices"):
+            raise OutputError("the upstream server's answer has no choices")
+        for choice in _list(value["choices"]):
             told, ending = await self.one(choice, whole=True, done=True)
             await self.of(number_of(choice)).shadow()
             reason = choice.get("finish_reason") if ending is None else ending.reason
