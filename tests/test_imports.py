@@ -38,6 +38,7 @@ def test_import_guard_is_light() -> None:
         "import guard.engine.plugin",
         "import guard.engine.mediator, guard.engine.worker, guard.engine.settings",
         "import guard.server.probe, guard.server.gate",
+        "import guard.proxy.start, guard.proxy.app, guard.client",
     ],
 )
 def test_importing_loads_no_model_library(code: str) -> None:
