@@ -34,10 +34,13 @@ class Ending:
     Attributes:
         text: What stands in place of the rest; may be empty.
         reason: The finish reason, as OpenAI calls it: ``stop`` or ``content_filter``.
+        again: What the rest must not say, where the server is asked to go on from what has left;
+            None where the answer ends.
     """
 
     text: str
     reason: str
+    again: tuple[str, ...] | None = None
 
     def behind(self, said: str) -> str:
         """The text as it stands behind what has left."""
@@ -67,6 +70,7 @@ class Checks:
         view: What was judged.
         verdict: What was decided.
         finished: The text that ends an answer about a target, where it has one.
+        goes_on: The one text of an answer that the server can be asked to go on with, if it can.
     """
 
     def __init__(
@@ -77,8 +81,10 @@ class Checks:
         view: View,
         verdict: Verdict,
         finished: Callable[[str, View], str | None],
+        goes_on: str | None = None,
     ) -> None:
         self.guard, self.worker, self.name = guard, worker, name
+        self.goes_on = goes_on
         self._view, self._finished = view, finished
         part = asked_part(view)
         self._question = view.text if part is None else view.text[part.start : part.end]
@@ -96,15 +102,19 @@ class Checks:
         found = output.start(self._question, self._view.text, self._doubted, mode)
         return [reader for _, reader in found]
 
-    def ending(self, number: int, hit: Hit) -> Ending:
-        """How an answer ends where something was hit.
+    def ending(self, answer: "Answer", hit: Hit) -> Ending:
+        """How an answer ends where something was hit, or goes on.
 
-        Going back to the last safe token is nothing that HTTP can say: of ``rollback`` and
-        ``switch`` there remains what the policy has for when they are used up (``then``), or the
-        finished text of a target that is refused.
+        Tokens cannot be forced over HTTP. A server may be asked to go on from what has left, where
+        that is all that there is of the answer. Else there remains what the policy has for when
+        ``rollback`` and ``switch`` are used up (``then``), or the finished text of a target that
+        is refused.
         """
-        rule = self.guard.output.rules[hit.target]
+        rule, number = self.guard.output.rules[hit.target], answer.number
         action, text = str(rule.on_hit), ""
+        if action == "rollback" and answer.times < rule.times and {*answer.left} == {self.goes_on}:
+            self.note(number, hit, action)
+            return Ending("", "", hit.phrases)
         if action == "switch":
             text = self._finished(hit.target, self._view) or ""
         if action in ("rollback", "switch") and not text:
@@ -128,6 +138,7 @@ class Answer:
     Attributes:
         ended: How it has ended, where something in it was hit.
         left: All that has left, by the name of the text.
+        times: How often it was gone on with from what had left.
 
     Args:
         checks: What reads it.
@@ -138,6 +149,8 @@ class Answer:
         self.number = number
         self.ended: Ending | None = None
         self.left: dict[str, str] = {}
+        self.times = 0
+        self._spaced = False
         self._checks = checks
         self._lines: dict[str, Line] = {}
 
@@ -151,6 +164,9 @@ class Answer:
         """
         if self.ended is not None:
             return Piece("", self.ended)
+        if self._spaced and name == self._checks.goes_on:
+            text = text.lstrip()  # the space has left, and the server was not shown it
+            self._spaced = not text
         self.left.setdefault(name, "")
         line = self._lines.get(name)
         if line is None:
@@ -161,7 +177,7 @@ class Answer:
             await self._read(line, done=done, much=len(text) > _LONG)
             if line.hit is not None:
                 line.left = line.kept()
-                self.ended = self._checks.ending(self.number, line.hit)
+                self.ended = self._checks.ending(self, line.hit)
             else:
                 line.leave(done=done)
         except Exception as error:
@@ -179,6 +195,15 @@ class Answer:
     async def rest(self, name: str) -> Piece:
         """Lets go what is left of a text that has come to its end."""
         return await self.read(name, "", done=True)
+
+    def resume(self) -> None:
+        """Goes on from what has left, as if it came again."""
+        self.ended, self.times = None, self.times + 1
+        for name, text in self.left.items():
+            self._spaced = text != text.rstrip()
+            line = self._lines[name] = Line(self._checks.readers("enforce"), chr)
+            line.feed([ord(char) for char in text], None)
+            line.resume(Leave(len(text), len(text)))
 
     async def shadow(self) -> None:
         """Notes what would have been hit of targets in shadow mode, once an answer is whole."""

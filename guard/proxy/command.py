@@ -45,6 +45,10 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--instead", choices=["refuse"], help="what is done where HTTP cannot do what a target asks"
     )
     parser.add_argument(
+        "--continue-final-message", action="store_true",
+        help="the server is a vLLM that can go on with an answer: rollbacks are done so",
+    )  # fmt: skip
+    parser.add_argument(
         "--embeddings", action="append", default=[], metavar="NAME",
         help="a model that embeddings may be asked of (none)",
     )  # fmt: skip
@@ -94,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
         pass_keys=args.pass_keys,
         most=args.concurrency,
         patience=Patience(*waits),
+        goes_on=args.continue_final_message,
         key=os.environ.get(UPSTREAM_KEY) or None,
         own=os.environ.get(PROXY_KEY) or None,
     )

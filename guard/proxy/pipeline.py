@@ -17,7 +17,7 @@ import httpx
 
 from guard.engine.worker import Worker
 from guard.errors import OutputError
-from guard.proxy.checks import Checks
+from guard.proxy.checks import Checks, Ending
 from guard.proxy.counting import Counter
 from guard.proxy.enforcement import Edit, Enforcement
 from guard.proxy.fields import read_body
@@ -61,6 +61,7 @@ class Pipeline:
         counter: Counts tokens.
         key: What clients must show; None where the server behind asks them itself.
         most: How many requests are served at once.
+        goes_on: Whether the server can be asked to go on with an answer that has begun.
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class Pipeline:
         counter: Counter,
         key: str | None = None,
         most: int = 256,
+        *,
+        goes_on: bool = False,
     ) -> None:
         self.guard = enforcement.guard
         self.enforcement, self.upstream, self.counter = enforcement, upstream, counter
@@ -79,6 +82,7 @@ class Pipeline:
         self.worker = Worker(self.guard.bundle.manifest.timeout)
         self.judge = Judge(enforcement, self.worker)
         self._key, self._most, self._active = key, most, 0
+        self._goes_on = goes_on
         rules = self.guard.output.rules.values()
         self._reads = any(rule.mode == "enforce" for rule in rules)
 
@@ -141,14 +145,14 @@ class Pipeline:
                 return Reply.of(schema.answer(edit.answer, told))
             written = [one.encode() for one in schema.stream(edit.answer, told)]
             return self._streamed(_said(written))
-        checks = Checks(
-            self.guard, self.worker, name, asked.asked.view, verdict, self.enforcement.finished
-        )
+        sent, response = await self._ask(asked, edit)
+        goes_on = schema.goes_on(sent) if self._goes_on else None
+        view, finished = asked.asked.view, self.enforcement.finished
+        checks = Checks(self.guard, self.worker, name, view, verdict, finished, goes_on)
         reading = schema.reading(checks, told)
-        response = await self._ask(asked, edit)
         if asked.asked.stream:
-            return self._streamed(self._stream(asked, response, reading), response)
-        return await self._whole(asked, response, reading)
+            return self._streamed(self._stream(asked, sent, response, reading), response)
+        return await self._whole(asked, sent, response, reading)
 
     def _streamed(
         self, pieces: AsyncGenerator[bytes, None], response: httpx.Response | None = None
@@ -191,8 +195,8 @@ class Pipeline:
         model, logprobs = str(asked.body["model"]), asked.asked.logprobs
         return Told(asked.body, model, added, logprobs, edit is not None, self.counter)
 
-    async def _ask(self, asked: _Asked, edit: Edit | None) -> httpx.Response:
-        """Sends a request on, with its edits; returns its reply where that is an answer.
+    async def _ask(self, asked: _Asked, edit: Edit | None) -> tuple[dict[str, Any], httpx.Response]:
+        """Sends a request on, with its edits; returns what was sent, and the answer.
 
         Raises:
             Refused: It is none.
@@ -205,7 +209,7 @@ class Pipeline:
             sent = {**sent, "model": edit.model or sent["model"]}
         response = await self.upstream.post(path, sent, asked.headers)
         if response.status_code == 200:
-            return response
+            return sent, response
         if edit is not None and 400 <= response.status_code < 500:
             # What the server says of the edited request would tell of the edit: it is asked what it
             # says of the client's own. Where that is an answer, nothing of it is read.
@@ -237,12 +241,38 @@ class Pipeline:
             message, param = UNANSWERED, None
         return Refused(message, status, param if isinstance(param, str) else None)
 
-    async def _whole(self, asked: _Asked, response: httpx.Response, reading: Reading) -> Reply:
+    async def _again(
+        self, asked: _Asked, sent: dict[str, Any], reading: Reading, ending: Ending
+    ) -> httpx.Response:
+        """Has an answer gone on with.
+
+        Raises:
+            OutputError: The server does not do it.
+        """
+        # No template keeps a space at the end, and after one a word is cut into other tokens.
+        left = reading.of(0).left.get(reading.checks.goes_on or "", "").rstrip()
+        body = asked.schema.continued(sent, left, ending.again or (), self.counter)
+        sent["bad_words"] = body["bad_words"]  # they hold for every further time
+        response = await self.upstream.post(asked.schema.path, body, asked.headers)
+        if response.status_code != 200:
+            await response.aclose()
+            raise OutputError("the upstream server does not go on with an answer")
+        reading.resume()
+        return response
+
+    async def _whole(
+        self, asked: _Asked, sent: dict[str, Any], response: httpx.Response, reading: Reading
+    ) -> Reply:
         try:
-            value = json.loads(await self._all(response, _MOST_BYTES))
-            if not isinstance(value, dict) or value.get("error"):
-                raise OutputError("the upstream server's answer is none")
-            made = await reading.whole(value)
+            while True:
+                value = json.loads(await self._all(response, _MOST_BYTES))
+                if not isinstance(value, dict) or value.get("error"):
+                    raise OutputError("the upstream server's answer is none")
+                made = await reading.whole(value)
+                if reading.again is None:
+                    break
+                await response.aclose()
+                response = await self._again(asked, sent, reading, reading.again)
         except Exception as error:
             self._unread(asked, error)
             raise Refused(UNANSWERED, 502) from None
@@ -251,22 +281,28 @@ class Pipeline:
         return Reply.of(made, 200, **told_headers(response))
 
     async def _stream(
-        self, asked: _Asked, response: httpx.Response, reading: Reading
+        self, asked: _Asked, sent: dict[str, Any], response: httpx.Response, reading: Reading
     ) -> AsyncGenerator[bytes, None]:
-        pieces = self.upstream.pieces(response)
         try:
-            async with contextlib.aclosing(events(pieces)) as came:
-                async for event in came:
-                    for told in await reading.event(event):
-                        yield told.encode()
-                    if reading.over:
-                        break
+            while True:
+                async with contextlib.aclosing(events(self.upstream.pieces(response))) as came:
+                    async for event in came:
+                        for told in await reading.event(event):
+                            yield told.encode()
+                        if reading.over or reading.again is not None:
+                            break
+                if reading.again is None:
+                    break
+                await response.aclose()
+                response = await self._again(asked, sent, reading, reading.again)
             for told in await reading.end():
                 yield told.encode()
         except Exception as error:
             self._unread(asked, error)
             for told in asked.schema.broken(Refused(UNANSWERED, 502)):
                 yield told.encode()
+        finally:
+            await response.aclose()
 
     def _unread(self, asked: _Asked, error: Exception) -> None:
         # Not the message of an unknown error: it could quote the answer.

@@ -38,6 +38,7 @@ class Settings:
         pass_keys: Whether clients' keys are passed on though the proxy has one.
         most: How many requests are served at once.
         patience: How long the server is waited for.
+        goes_on: Whether the server can be asked to go on with an answer that has begun.
         key: What the proxy shows the server.
         own: What clients must show the proxy.
     """
@@ -52,6 +53,7 @@ class Settings:
     pass_keys: bool = False
     most: int = 256
     patience: Patience = field(default_factory=Patience)
+    goes_on: bool = False
     key: str | None = field(default=None, repr=False)
     own: str | None = field(default=None, repr=False)
 
@@ -107,6 +109,8 @@ async def prepare(
                     f"{flag} as the server calls it"
                 )
     vllm = names[served[0]].get("owned_by") == "vllm"
+    if settings.goes_on and not vllm:
+        raise EngineError("--continue-final-message: needs a vLLM upstream, for its 'bad_words'")
     enforcement = Enforcement(guard, Means(adapters, settings.instead, vllm))
     routes = Routes(enforcement, embeddings=bool(settings.embeddings))
     upstream = asking
@@ -120,7 +124,9 @@ async def prepare(
         report("token counts of edited prompts are estimates; --tokenizer makes them exact")
     guard.warm()
     catalogue = Catalogue(upstream, served, settings.embeddings)
-    return Pipeline(enforcement, upstream, catalogue, routes, counter, own, settings.most)
+    most, goes_on = settings.most, settings.goes_on
+    parts = (enforcement, upstream, catalogue, routes, counter)
+    return Pipeline(*parts, own, most, goes_on=goes_on)
 
 
 def serve(settings: Settings, host: str, port: int, report: Report) -> int:

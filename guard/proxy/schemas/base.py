@@ -5,11 +5,12 @@ schema knows, so that a field that nobody knows carries no text to a client.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from guard.proxy.checks import Answer, Checks
+from guard.errors import OutputError
+from guard.proxy.checks import Answer, Checks, Ending
 from guard.proxy.counting import Counter
 from guard.proxy.enforcement import Edit
 from guard.proxy.fields import Fields
@@ -77,6 +78,27 @@ class Schema(ABC):
     def reading(self, checks: Checks, told: Told) -> "Reading":
         """Begins to read what the upstream server answers."""
 
+    def goes_on(self, body: Mapping[str, Any]) -> str | None:
+        """The text of an answer that a vLLM can be asked to go on with; None where there is none.
+
+        Args:
+            body: What is sent.
+        """
+        return None
+
+    def continued(
+        self, body: dict[str, Any], left: str, phrases: Sequence[str], counter: Counter
+    ) -> dict[str, Any]:
+        """What is sent to have an answer gone on with; see `goes_on`.
+
+        Args:
+            body: What was sent first.
+            left: What has left of the answer.
+            phrases: What the rest must not say.
+            counter: Counts tokens.
+        """
+        raise OutputError("this schema cannot have an answer gone on with")
+
     def without_logprobs(self, body: dict[str, Any]) -> dict[str, Any]:
         """The body without asking for log-probabilities."""
         return {name: one for name, one in body.items() if name not in _LOGPROBS}
@@ -101,6 +123,8 @@ class Reading(ABC):
     def __init__(self, checks: Checks, told: Told) -> None:
         self.checks, self.told = checks, told
         self._answers: dict[int, Answer] = {}
+        self.again: Ending | None = None  # the server is to be asked to go on
+        self.resumed = 0  # tokens of the beginning that it was asked to go on from
 
     def of(self, number: int) -> Answer:
         """The answer of this number."""
@@ -112,6 +136,12 @@ class Reading(ABC):
     def cut(self) -> bool:
         """Whether any answer has been ended."""
         return any(answer.ended is not None for answer in self._answers.values())
+
+    def resume(self) -> None:
+        """Goes on: what comes now follows what has left."""
+        self.again = None
+        self.resumed = self.told.counter.count(self.of(0).left.get(self.checks.goes_on or "", ""))
+        self.of(0).resume()
 
     @property
     @abstractmethod
@@ -142,7 +172,7 @@ class Reading(ABC):
         found = dict(usage)
         for name in ("prompt_tokens", "input_tokens", "total_tokens"):
             if isinstance(found.get(name), int):
-                found[name] = max(found[name] - self.told.added, 1)
+                found[name] = max(found[name] - self.told.added - self.resumed, 1)
         if cut is not None:
             count = self.told.counter.count(cut)
             for name in ("completion_tokens", "output_tokens"):

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from guard.proxy.checks import Checks
@@ -12,7 +13,7 @@ from guard.proxy.logprobs import chat_placeholders
 from guard.proxy.message import Refused
 from guard.proxy.schemas import common
 from guard.proxy.schemas.base import Schema, Told
-from guard.proxy.schemas.chat_answer import ChatReading, prompt_tokens
+from guard.proxy.schemas.chat_answer import CONTENT, ChatReading, prompt_tokens
 from guard.proxy.schemas.choices import used
 from guard.proxy.sse import DONE, Event
 from guard.proxy.texts import Asked, Texts, content_texts
@@ -109,6 +110,20 @@ class Chat(Schema):
             usage = used(prompt, told.counter.count(text) * count)
             events.append(Event({**frame, "choices": [], "usage": usage}))
         return [*events, Event(DONE)]
+
+    def goes_on(self, body: Mapping[str, Any]) -> str | None:
+        asked = body["messages"][-1].get("role") == "user"
+        return CONTENT if asked and not body.get("tools") and common.can_go_on(body) else None
+
+    def continued(
+        self, body: dict[str, Any], left: str, phrases: Sequence[str], counter: Counter
+    ) -> dict[str, Any]:
+        found = common.going_on(body, left, phrases, counter)
+        if not left:
+            return found
+        messages = [*body["messages"], {"role": "assistant", "content": left}]
+        more = {"continue_final_message": True, "add_generation_prompt": False}
+        return {**found, "messages": messages, **more}
 
     def reading(self, checks: Checks, told: Told) -> ChatReading:
         return ChatReading(checks, told)

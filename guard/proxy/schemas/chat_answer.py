@@ -32,6 +32,8 @@ class ChatReading(ChoicesReading):
             delta = {}
         answer = self.of(number_of(choice))
         told, ending = await self._delta(answer, delta, done=done)
+        if whole and answer.times:
+            told = {"role": "assistant", **told, CONTENT: answer.left.get(CONTENT)}
         if whole and ending is not None:
             content = told.get(CONTENT) or ""
             told.pop("tool_calls", None)
@@ -57,7 +59,7 @@ class ChatReading(ChoicesReading):
         told: dict[str, Any] = {}
         for name, value in delta.items():
             if name == "role":
-                told[name] = "assistant"
+                told |= {} if answer.times else {"role": "assistant"}
             elif name not in (*_TEXTS, "tool_calls") and is_bare(value):
                 told[name] = value
         for name in _TEXTS:

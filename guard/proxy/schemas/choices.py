@@ -20,6 +20,7 @@ class ChoicesReading(Reading):
         self._count = int(self.told.body.get("n") or 1) * self.prompts
         self._finished: set[int] = set()
         self._frame: dict[str, Any] = {}
+        self._first: dict[str, Any] = {}  # what an answer that is gone on with keeps
         self._usage = False
         self._ended = False
 
@@ -60,6 +61,9 @@ class ChoicesReading(Reading):
             raise OutputError("the upstream server's answer has no choices")
         for choice in _list(value["choices"]):
             told, ending = await self.one(choice, whole=True, done=True)
+            if ending is not None and ending.again is not None:
+                self.again = ending
+                return {}
             await self.of(number_of(choice)).shadow()
             reason = choice.get("finish_reason") if ending is None else ending.reason
             choices.append(self._choice(choice, told, reason))
@@ -87,6 +91,9 @@ class ChoicesReading(Reading):
             reason = None if ending is not None else choice.get("finish_reason")
             if told:
                 choices.append(self._choice(choice, told, reason))
+            if ending is not None and ending.again is not None:
+                self.again = ending
+                break
             if ending is not None:
                 last = {"index": number, **self.last(number, ending)}
                 after.append({**last, "finish_reason": ending.reason})
@@ -117,7 +124,8 @@ class ChoicesReading(Reading):
         return self.placeholders(text, number) if self.told.hide_logprobs else value
 
     def _used(self, usage: Any) -> Any:
-        return self.usage(usage, cut=self._texts() if self.cut else None)
+        changed = self.cut or self.resumed
+        return self.usage(usage, cut=self._texts() if changed else None)
 
     def _texts(self) -> str:
         return "".join(text for one in self._answers.values() for text in one.left.values())
@@ -128,7 +136,8 @@ class ChoicesReading(Reading):
             for name, one in value.items()
             if name in _TOP or (name not in ("usage", "choices") and is_bare(one))
         }
-        return {**kept, "model": self.told.model}
+        self._first = self._first or {"id": value.get("id"), "created": value.get("created")}
+        return {**kept, **self._first, "model": self.told.model}
 
     def _choice(self, choice: dict[str, Any], told: dict[str, Any], reason: Any) -> dict[str, Any]:
         ours = {*told, "logprobs", "finish_reason", "stop_reason"}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from guard.forbidden import bad_words
 from guard.proxy.counting import Counter
 from guard.proxy.enforcement import Edit, Instruction
 from guard.proxy.fields import MOST_BAD_WORDS, names, text_list
@@ -21,6 +22,7 @@ LABELS = names(
     """metadata model prompt_cache_key prompt_cache_retention safety_identifier
         service_tier session_id user cache_salt"""
 )
+MOST_BANNED = 128  # of bad_words that vLLM takes
 DROPPED = frozenset({"request_id"})
 GRAMMARS = (
     "response_format",
@@ -114,6 +116,25 @@ def with_bad_words(body: dict[str, Any], edit: Edit) -> dict[str, Any]:
         return body
     client = text_list(body, "bad_words", MOST_BAD_WORDS)
     return {**body, "bad_words": list(dict.fromkeys([*edit.bad_words, *client]))}
+
+
+def can_go_on(body: Mapping[str, Any]) -> bool:
+    """Whether an answer may be gone on with: one text, whose beginning no grammar has to know."""
+    return body.get("n") in (None, 1) and not any(body.get(name) for name in (*GRAMMARS, "suffix"))
+
+
+def going_on(
+    body: dict[str, Any], left: str, phrases: Sequence[str], counter: Counter
+) -> dict[str, Any]:
+    """A body that asks for the rest of an answer, without what must not be said in it."""
+    banned = bad_words(phrases, MOST_BANNED // 2)
+    held = [*dict.fromkeys([*banned, *(body.get("bad_words") or ())])]
+    found = {**body, "bad_words": held[:MOST_BANNED]}
+    said = counter.count(left)
+    for name, least in (("max_tokens", 1), ("max_completion_tokens", 1), ("min_tokens", 0)):
+        if isinstance(body.get(name), int):
+            found[name] = max(body[name] - said, least)
+    return found
 
 
 def in_front(content: Any, text: str, kind: str = "text") -> Any:

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from guard.errors import OutputError
@@ -91,6 +91,15 @@ class Completions(Schema):
             events.append(Event({**frame, "choices": [], "usage": usage}))
         return [*events, Event(DONE)]
 
+    def goes_on(self, body: Mapping[str, Any]) -> str | None:
+        return "text" if isinstance(body["prompt"], str) and common.can_go_on(body) else None
+
+    def continued(
+        self, body: dict[str, Any], left: str, phrases: Sequence[str], counter: Counter
+    ) -> dict[str, Any]:
+        found = common.going_on(body, left, phrases, counter)
+        return {**found, "prompt": f"{body['prompt']}{left}"}
+
     def reading(self, checks: Checks, told: Told) -> "CompletionReading":
         return CompletionReading(checks, told)
 
@@ -110,7 +119,7 @@ class CompletionReading(ChoicesReading):
             raise OutputError("an answer of the upstream server has no text")
         start = len(answer.left.get("text", ""))
         piece = await answer.read("text", text, done=done)
-        said = piece.text
+        said = answer.left["text"] if whole else piece.text
         if whole and piece.ending is not None:
             said += piece.ending.behind(said)
         made: dict[str, Any] = {"text": said}
