@@ -29,7 +29,14 @@ class Counter:
             return 0
         if self.tokenizer is None:
             return max(len(text) // _CHARACTERS, 1)
-        return len(self.tokenizer.encode(text, add_special_tokens=False))
+        return len(self.tokens(text))
+
+    def tokens(self, text: str) -> list[int]:
+        """The tokens of a text; none where the tokenizer is not at hand."""
+        if self.tokenizer is None:
+            return []
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
 
     def read(self, token_ids: list[int]) -> str | None:
         """What token ids say; None where that cannot be told."""

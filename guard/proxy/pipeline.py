@@ -205,7 +205,7 @@ class Pipeline:
         body = schema.prepared(asked.body)
         sent = body
         if edit is not None:
-            sent = schema.without_logprobs(schema.edited(body, edit))
+            sent = schema.without_logprobs(schema.edited(body, edit, self.counter))
             sent = {**sent, "model": edit.model or sent["model"]}
         response = await self.upstream.post(path, sent, asked.headers)
         if response.status_code == 200:

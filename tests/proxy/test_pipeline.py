@@ -177,7 +177,9 @@ async def test_log_probabilities_of_the_flagged_are_placeholders(
         for text in (BOOK, PERSON):
             response = await client.post(CHAT.path, json={**CHAT.body(text), **body})
             told = response.json()["choices"][0]["logprobs"]
-            assert told is None or {one["logprob"] for one in told["content"]} == {-9999.0}
+            assert {one["logprob"] for one in told["content"]} == {-9999.0}
+            said = "".join(one["token"] for one in told["content"])
+            assert said == response.json()["choices"][0]["message"]["content"]
         assert "logprobs" not in fake.body
         await client.post(CHAT.path, json={**CHAT.body(EVERYDAY), **body})
         assert fake.body["logprobs"] is True
@@ -185,6 +187,28 @@ async def test_log_probabilities_of_the_flagged_are_placeholders(
         for text in (EVERYDAY, PERSON):
             response = await client.post(CHAT.path, json={**CHAT.body(text), **body})
             assert response.status_code == 400
+
+
+async def test_prompts_of_tokens_are_edited_as_tokens(
+    start: Start, unread_guard: Guard, fake: Fake, counter: Counter
+) -> None:
+    ids, way = counter.tokens(BOOK), WAYS["completions"]
+    added = counter.tokens(f"{INSTRUCTION}\n\n")
+    async with await start(unread_guard) as client:
+        for prompt, wanted in ((ids, [*added, *ids]), ([ids], [*added, *ids])):
+            response = await client.post(way.path, json={"model": MODEL, "prompt": prompt})
+            assert response.status_code == 200
+            assert fake.body["prompt"] == (wanted if prompt is ids else [wanted])
+
+
+async def test_a_message_without_a_user_is_instructed_too(
+    start: Start, unread_guard: Guard, fake: Fake
+) -> None:
+    async with await start(unread_guard) as client:
+        for way in (WAYS["chat"], WAYS["messages"]):
+            body = {**way.body("x"), "messages": [{"role": "assistant", "content": BOOK}]}
+            assert (await client.post(way.path, json=body)).status_code == 200
+            assert fake.body["messages"][0] == {"role": "system", "content": INSTRUCTION}
 
 
 async def test_thoughts_are_read_like_words(start: Start, reading_guard: Guard, fake: Fake) -> None:

@@ -63,7 +63,7 @@ class Schema(ABC):
         return body
 
     @abstractmethod
-    def edited(self, body: dict[str, Any], edit: Edit) -> dict[str, Any]:
+    def edited(self, body: dict[str, Any], edit: Edit, counter: Counter) -> dict[str, Any]:
         """The body with the edits; the client's own stays as it is."""
 
     @abstractmethod

@@ -72,7 +72,7 @@ class Chat(Schema):
             texts.view(), tuple(texts.steering), body.get("stream") is True, answers(body), logprobs
         )
 
-    def edited(self, body: dict[str, Any], edit: Edit) -> dict[str, Any]:
+    def edited(self, body: dict[str, Any], edit: Edit, counter: Counter) -> dict[str, Any]:
         found = common.with_bad_words(body, edit)
         messages = common.instructed(body["messages"], edit.instructions)
         return {**found, "messages": messages}

@@ -39,8 +39,8 @@ class ChatReading(ChoicesReading):
             told.pop("tool_calls", None)
             told = {"role": "assistant", **told, CONTENT: content + ending.behind(content)}
         made: dict[str, Any] = {field: told}
-        if "logprobs" in choice:
-            made["logprobs"] = self.logprobs(choice["logprobs"], told.get(CONTENT) or "")
+        if "logprobs" in choice or self.told.logprobs:
+            made["logprobs"] = self.logprobs(choice.get("logprobs"), told.get(CONTENT) or "")
         if not told and delta and not done and not made.get("logprobs"):
             return {}, ending
         return made, ending

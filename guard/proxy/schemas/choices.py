@@ -119,9 +119,9 @@ class ChoicesReading(Reading):
 
     def logprobs(self, value: Any, text: str, number: int = 0) -> Any:
         """The log-probabilities that a choice tells."""
-        if value is None or not self.told.logprobs:
-            return None
-        return self.placeholders(text, number) if self.told.hide_logprobs else value
+        if self.told.logprobs and self.told.hide_logprobs:
+            return self.placeholders(text, number) if text else None
+        return value if self.told.logprobs else None
 
     def _used(self, usage: Any) -> Any:
         changed = self.cut or self.resumed

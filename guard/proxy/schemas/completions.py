@@ -51,16 +51,16 @@ class Completions(Schema):
             texts.view(), tuple(texts.steering), body.get("stream") is True, _count(body), logprobs
         )
 
-    def edited(self, body: dict[str, Any], edit: Edit) -> dict[str, Any]:
+    def edited(self, body: dict[str, Any], edit: Edit, counter: Counter) -> dict[str, Any]:
         found = common.with_bad_words(body, edit)
         front = common.added_text(edit)
-        asked = prompts(body)
         if not front:
             return found
-        if not all(isinstance(prompt, str) for prompt in asked):
-            raise Refused("prompt: token ids cannot be read here; send text", param="prompt")
-        edited = [f"{front}{prompt}" for prompt in asked]
-        return {**found, "prompt": edited if isinstance(body["prompt"], list) else edited[0]}
+        # Tokens go on as tokens: they need not be those that their text would make.
+        ids = counter.tokens(front)
+        edited = [f"{front}{p}" if isinstance(p, str) else [*ids, *p] for p in prompts(body)]
+        alone = isinstance(body["prompt"], str) or body["prompt"] == prompts(body)[0]
+        return {**found, "prompt": edited[0] if alone else edited}
 
     def answer(self, text: str, told: Told) -> dict[str, Any]:
         count = _count(told.body)
@@ -123,8 +123,8 @@ class CompletionReading(ChoicesReading):
         if whole and piece.ending is not None:
             said += piece.ending.behind(said)
         made: dict[str, Any] = {"text": said}
-        if "logprobs" in choice:
-            made["logprobs"] = self.logprobs(choice["logprobs"], said, start)
+        if "logprobs" in choice or self.told.logprobs:
+            made["logprobs"] = self.logprobs(choice.get("logprobs"), said, start)
         return (made, piece.ending) if said or done or not text else ({}, piece.ending)
 
     def last(self, number: int, ending: Ending) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Embeddings(Schema):
             texts.say("prompt", one)
         return Asked(texts.view(), ())
 
-    def edited(self, body: dict[str, Any], edit: Edit) -> dict[str, Any]:
+    def edited(self, body: dict[str, Any], edit: Edit, counter: Counter) -> dict[str, Any]:
         raise Refused(NO_VECTOR, param="input")
 
     def answer(self, text: str, told: Told) -> dict[str, Any]:

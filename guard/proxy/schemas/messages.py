@@ -71,15 +71,13 @@ class Messages(Schema):
         common.read_steering(texts, {"stop_sequences": body.get("stop_sequences")}, counter)
         return Asked(texts.view(), tuple(texts.steering), body.get("stream") is True)
 
-    def edited(self, body: dict[str, Any], edit: Edit) -> dict[str, Any]:
+    def edited(self, body: dict[str, Any], edit: Edit, counter: Counter) -> dict[str, Any]:
         found, rest = dict(body), []
         for one in edit.instructions:
             if one.where == "system" and body.get("system"):
                 found["system"] = common.behind(found["system"], one.text)
             else:
                 rest.append(one)
-        if rest and not any(said.get("role") == "user" for said in body["messages"]):
-            raise Refused("messages: the first one must be a user's", param="messages")
         found["messages"] = common.instructed(body["messages"], rest)
         return found
 

@@ -78,7 +78,7 @@ class Responses(Schema):
     def prepared(self, body: dict[str, Any]) -> dict[str, Any]:
         return {**body, "store": False}  # what has not been read must not be kept to be fetched
 
-    def edited(self, body: dict[str, Any], edit: Edit) -> dict[str, Any]:
+    def edited(self, body: dict[str, Any], edit: Edit, counter: Counter) -> dict[str, Any]:
         found, rest = dict(body), []
         for one in edit.instructions:
             if one.where == "system" and body.get("instructions"):
