@@ -7,7 +7,6 @@ arguments of each tool call), and each text has readers of its own.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from guard.engine.mediator import asked_part
@@ -17,47 +16,14 @@ from guard.guard import Guard
 from guard.manifest import Mode
 from guard.output.base import Hit, Reader
 from guard.output.line import Leave, Line
+from guard.proxy.endings import Ending, Piece
 from guard.proxy.judging import Verdict
 from guard.view import View
 
 logger = logging.getLogger("guard.proxy")
 
-_BETWEEN = "\n\n"  # what has left of an answer, and the text that ends it
 _LONG = 512  # new characters that are read on the event loop; more are read in a thread
 _MOST_ROUNDS = 1000  # of claims in one reading
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How an answer ends that said what must not leave.
-
-    Attributes:
-        text: What stands in place of the rest; may be empty.
-        reason: The finish reason, as OpenAI calls it: ``stop`` or ``content_filter``.
-        again: What the rest must not say, where the server is asked to go on from what has left;
-            None where the answer ends.
-    """
-
-    text: str
-    reason: str
-    again: tuple[str, ...] | None = None
-
-    def behind(self, said: str) -> str:
-        """The text as it stands behind what has left."""
-        return f"{_BETWEEN}{self.text}" if said and self.text else self.text
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What may leave now.
-
-    Attributes:
-        text: The text.
-        ending: How the answer ends behind it; then nothing more of it leaves.
-    """
-
-    text: str
-    ending: Ending | None = None
 
 
 class Checks:

@@ -3,51 +3,29 @@
 The proxy's server and the clients' transports differ only in how they come by a request.
 """
 
-import contextlib
 import hmac
-import json
 import logging
 import re
 import uuid
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import httpx
+from collections.abc import AsyncGenerator
 
 from guard.engine.worker import Worker
-from guard.errors import OutputError
-from guard.proxy.checks import Checks, Ending
+from guard.proxy.checks import Checks
 from guard.proxy.counting import Counter
 from guard.proxy.enforcement import Edit, Enforcement
+from guard.proxy.exchange import Exchange, Read
 from guard.proxy.fields import read_body
 from guard.proxy.judging import Judge
 from guard.proxy.message import JSON, Refused, Reply, Request, Stream
 from guard.proxy.models import Catalogue
 from guard.proxy.routes import Routes
-from guard.proxy.schemas.base import Reading, Schema, Told
+from guard.proxy.schemas.base import Schema, Told
 from guard.proxy.schemas.common import added_text
-from guard.proxy.sse import events
-from guard.proxy.texts import Asked
 from guard.proxy.upstream import Upstream, told_headers
 
 logger = logging.getLogger("guard.proxy")
 
-UNANSWERED = "The model server could not answer this request."
-_MOST_BYTES = 64 << 20  # of a reply that is not streamed
-_MOST_ERROR = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A request on its way: as the client sent it, and as it was read."""
-
-    name: str
-    headers: Mapping[str, str]
-    schema: Schema
-    body: dict[str, Any]
-    asked: Asked
 
 
 class Pipeline:
@@ -145,30 +123,32 @@ class Pipeline:
                 return Reply.of(schema.answer(edit.answer, told))
             written = [one.encode() for one in schema.stream(edit.answer, told)]
             return self._streamed(_said(written))
-        sent, response = await self._ask(asked, edit)
-        goes_on = schema.goes_on(sent) if self._goes_on else None
+        exchange = Exchange(self.upstream, self.counter, asked, edit)
+        goes_on = schema.goes_on(exchange.sent) if self._goes_on else None
         view, finished = asked.asked.view, self.enforcement.finished
         checks = Checks(self.guard, self.worker, name, view, verdict, finished, goes_on)
         reading = schema.reading(checks, told)
+        await exchange.begin()
         if asked.asked.stream:
-            return self._streamed(self._stream(asked, sent, response, reading), response)
-        return await self._whole(asked, sent, response, reading)
+            return self._streamed(exchange.pieces(reading), exchange)
+        made = await exchange.whole(reading)
+        return Reply.of(made, 200, **told_headers(exchange.response))
 
     def _streamed(
-        self, pieces: AsyncGenerator[bytes, None], response: httpx.Response | None = None
+        self, pieces: AsyncGenerator[bytes, None], exchange: Exchange | None = None
     ) -> Reply:
         headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-        if response is not None:
-            headers |= told_headers(response)
+        if exchange is not None:
+            headers |= told_headers(exchange.response)
 
         async def close() -> None:
             self._release()
-            if response is not None:
-                await response.aclose()  # the server behind stops writing what nobody reads
+            if exchange is not None:
+                await exchange.aclose()
 
         return Reply(200, headers, stream=Stream(pieces, close))
 
-    def _read(self, request: Request, name: str, schema: Schema) -> _Asked:
+    def _read(self, request: Request, name: str, schema: Schema) -> Read:
         """Reads a request.
 
         Raises:
@@ -188,136 +168,12 @@ class Pipeline:
         asked = schema.read(body, self.counter)
         if asked.logprobs and self._reads:
             raise Refused("logprobs: not available on this server", param="logprobs")
-        return _Asked(name, request.headers, schema, body, asked)
+        return Read(name, request.headers, schema, body, asked)
 
-    def _told(self, asked: _Asked, edit: Edit | None) -> Told:
+    def _told(self, asked: Read, edit: Edit | None) -> Told:
         added = self.counter.count(added_text(edit)) if edit is not None else 0
         model, logprobs = str(asked.body["model"]), asked.asked.logprobs
         return Told(asked.body, model, added, logprobs, edit is not None, self.counter)
-
-    async def _ask(self, asked: _Asked, edit: Edit | None) -> tuple[dict[str, Any], httpx.Response]:
-        """Sends a request on, with its edits; returns what was sent, and the answer.
-
-        Raises:
-            Refused: It is none.
-        """
-        schema, path = asked.schema, asked.schema.path
-        body = schema.prepared(asked.body)
-        sent = body
-        if edit is not None:
-            sent = schema.without_logprobs(schema.edited(body, edit, self.counter))
-            sent = {**sent, "model": edit.model or sent["model"]}
-        response = await self.upstream.post(path, sent, asked.headers)
-        if response.status_code == 200:
-            return sent, response
-        if edit is not None and 400 <= response.status_code < 500:
-            # What the server says of the edited request would tell of the edit: it is asked what it
-            # says of the client's own. Where that is an answer, nothing of it is read.
-            await response.aclose()
-            response = await self.upstream.post(path, body, asked.headers)
-            if response.status_code == 200:
-                await response.aclose()
-                logger.error("guard: request %s: refused upstream with its edits", asked.name)
-                raise Refused(UNANSWERED, 503)
-        try:
-            raise await self._error(response)
-        finally:
-            await response.aclose()
-
-    async def _error(self, response: httpx.Response) -> Refused:
-        """What a client is told of an error: of its own doing, what the server says of it."""
-        status = response.status_code
-        retry = response.headers.get("retry-after", "")
-        patience = int(retry) if retry.isdecimal() and len(retry) < 6 else None
-        if status == 429:
-            return Refused("The model server is busy; try again.", 429, retry=patience)
-        if not 400 <= status < 500:
-            logger.error("guard: the upstream server answers with status %d", status)
-            return Refused(UNANSWERED, 503 if status == 503 else 502, retry=patience)
-        try:
-            error = json.loads(await self._all(response, _MOST_ERROR))["error"]
-            message, param = str(error["message"]), error.get("param")
-        except (OutputError, ValueError, KeyError, TypeError, AttributeError):
-            message, param = UNANSWERED, None
-        return Refused(message, status, param if isinstance(param, str) else None)
-
-    async def _again(
-        self, asked: _Asked, sent: dict[str, Any], reading: Reading, ending: Ending
-    ) -> httpx.Response:
-        """Has an answer gone on with.
-
-        Raises:
-            OutputError: The server does not do it.
-        """
-        # No template keeps a space at the end, and after one a word is cut into other tokens.
-        left = reading.of(0).left.get(reading.checks.goes_on or "", "").rstrip()
-        body = asked.schema.continued(sent, left, ending.again or (), self.counter)
-        sent["bad_words"] = body["bad_words"]  # they hold for every further time
-        response = await self.upstream.post(asked.schema.path, body, asked.headers)
-        if response.status_code != 200:
-            await response.aclose()
-            raise OutputError("the upstream server does not go on with an answer")
-        reading.resume()
-        return response
-
-    async def _whole(
-        self, asked: _Asked, sent: dict[str, Any], response: httpx.Response, reading: Reading
-    ) -> Reply:
-        try:
-            while True:
-                value = json.loads(await self._all(response, _MOST_BYTES))
-                if not isinstance(value, dict) or value.get("error"):
-                    raise OutputError("the upstream server's answer is none")
-                made = await reading.whole(value)
-                if reading.again is None:
-                    break
-                await response.aclose()
-                response = await self._again(asked, sent, reading, reading.again)
-        except Exception as error:
-            self._unread(asked, error)
-            raise Refused(UNANSWERED, 502) from None
-        finally:
-            await response.aclose()
-        return Reply.of(made, 200, **told_headers(response))
-
-    async def _stream(
-        self, asked: _Asked, sent: dict[str, Any], response: httpx.Response, reading: Reading
-    ) -> AsyncGenerator[bytes, None]:
-        try:
-            while True:
-                async with contextlib.aclosing(events(self.upstream.pieces(response))) as came:
-                    async for event in came:
-                        for told in await reading.event(event):
-                            yield told.encode()
-                        if reading.over or reading.again is not None:
-                            break
-                if reading.again is None:
-                    break
-                await response.aclose()
-                response = await self._again(asked, sent, reading, reading.again)
-            for told in await reading.end():
-                yield told.encode()
-        except Exception as error:
-            self._unread(asked, error)
-            for told in asked.schema.broken(Refused(UNANSWERED, 502)):
-                yield told.encode()
-        finally:
-            await response.aclose()
-
-    def _unread(self, asked: _Asked, error: Exception) -> None:
-        # Not the message of an unknown error: it could quote the answer.
-        known = type(error).__module__.startswith("guard.")
-        reason = str(error) if known else type(error).__name__
-        logger.error("guard: request %s: its answer was not passed on (%s)", asked.name, reason)
-
-    async def _all(self, response: httpx.Response, most: int) -> bytes:
-        held = bytearray()
-        async with contextlib.aclosing(self.upstream.pieces(response)) as pieces:
-            async for piece in pieces:
-                held += piece
-                if len(held) > most:
-                    raise OutputError("the upstream server's answer is too long to be checked")
-        return bytes(held)
 
 
 async def _said(pieces: list[bytes]) -> AsyncGenerator[bytes, None]:

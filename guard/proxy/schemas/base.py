@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from guard.errors import OutputError
-from guard.proxy.checks import Answer, Checks, Ending
+from guard.proxy.checks import Answer, Checks
 from guard.proxy.counting import Counter
+from guard.proxy.endings import Ending
 from guard.proxy.enforcement import Edit
 from guard.proxy.fields import Fields
 from guard.proxy.message import Refused

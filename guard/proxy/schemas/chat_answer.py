@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from guard.errors import OutputError
-from guard.proxy.checks import Answer, Ending
+from guard.proxy.checks import Answer
 from guard.proxy.counting import Counter
+from guard.proxy.endings import Ending
 from guard.proxy.fields import is_bare
 from guard.proxy.logprobs import chat_placeholders
 from guard.proxy.schemas.choices import ChoicesReading, number_of

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Any
 
 from guard.errors import OutputError
-from guard.proxy.checks import Ending
+from guard.proxy.endings import Ending
 from guard.proxy.fields import is_bare
 from guard.proxy.schemas.base import Reading
 from guard.proxy.sse import DONE, Event

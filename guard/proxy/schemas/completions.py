@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from guard.errors import OutputError
-from guard.proxy.checks import Checks, Ending
+from guard.proxy.checks import Checks
 from guard.proxy.counting import Counter
+from guard.proxy.endings import Ending
 from guard.proxy.enforcement import ADAPTER, INSTRUCT, PENALIZE, REFUSE, Edit
 from guard.proxy.fields import Fields, answers
 from guard.proxy.logprobs import completion_placeholders

@@ -3,7 +3,7 @@
 from typing import Any
 
 from guard.errors import OutputError
-from guard.proxy.checks import Ending
+from guard.proxy.endings import Ending
 from guard.proxy.logprobs import chat_placeholders
 from guard.proxy.schemas import responses_items as items
 from guard.proxy.schemas.base import Reading
@@ -51,7 +51,7 @@ class ResponsesReading(Reading):
                 continue
             text = ending.behind(self._said())
             if item["type"] == "message":
-                _append(item, text)
+                items.append(item, text)
                 made["output"].append({**item, "status": _status(ending)})
             elif text:
                 made["output"].append(items.message(text, _status(ending)))
@@ -233,16 +233,6 @@ class ResponsesReading(Reading):
 
     def _texts(self) -> str:
         return "".join(self.of(0).left.values())
-
-
-def _append(item: dict[str, Any], text: str) -> None:
-    """Puts a text behind what has left of a message; its empty parts are taken away."""
-    parts = [part for part in item["content"] if part.get("text") or part.get("refusal")]
-    kept = parts or [items.message("")["content"][0]]
-    kept[-1] = {**kept[-1], "logprobs": None}
-    if "text" in kept[-1]:
-        kept[-1]["text"] += text
-    item["content"] = kept
 
 
 def _status(ending: Ending) -> str:

@@ -119,6 +119,16 @@ def message(text: str, status: str = "completed") -> dict[str, Any]:
     }
 
 
+def append(item: dict[str, Any], text: str) -> None:
+    """Puts a text behind what has left of a message; its empty parts are taken away."""
+    parts = [part for part in item["content"] if part.get("text") or part.get("refusal")]
+    kept = parts or [message("")["content"][0]]
+    kept[-1] = {**kept[-1], "logprobs": None}
+    if "text" in kept[-1]:
+        kept[-1]["text"] += text
+    item["content"] = kept
+
+
 def message_events(item: dict[str, Any], number: int) -> list[Event]:
     """The events of a message item, from its beginning to its end."""
     (part,) = item["content"]
