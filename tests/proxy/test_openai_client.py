@@ -129,6 +129,17 @@ def test_a_leak_in_a_tool_call_does_not_leave(client: openai.OpenAI, served_fake
     assert "Ket" not in "".join(one.model_dump_json() for one in chunks)
 
 
+def test_the_name_of_a_tool_is_read_too(client: openai.OpenAI, served_fake: Fake) -> None:
+    served_fake.calls = [("Ketil Rasmund", "{}")]
+    create = client.chat.completions.create
+    whole = create(model=MODEL, messages=said(EVERYDAY), tools=TOOLS)
+    assert "Ketil" not in whole.model_dump_json()
+    chunks = list(create(model=MODEL, messages=said(EVERYDAY), tools=TOOLS, stream=True))
+    assert "Ketil" not in "".join(one.model_dump_json() for one in chunks)
+    response = client.responses.create(model=MODEL, input=EVERYDAY)
+    assert "Ketil" not in response.model_dump_json()
+
+
 class Cat(BaseModel):
     name: str
 

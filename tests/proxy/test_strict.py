@@ -280,6 +280,14 @@ def test_every_text_of_a_chat_is_in_the_view(said: list[Any], tools: Any, schema
             assert any(text in part for part in seen), text
 
 
+def test_parts_and_turns_are_read_together_too() -> None:
+    for place in ("two parts", "two turns"):
+        asked = Chat().read(Chat.fields.checked(PLACES[place]), Counter())
+        joined = [p for p in asked.view.parts if p.role == "joined"]
+        assert any(NAME in asked.view.text[part.start : part.end] for part in joined)
+        assert "Odalys Yes? Odalys" in asked.view.text or place == "two parts"
+
+
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda one: one.path)
 def test_no_field_is_known_in_two_ways(schema: Any) -> None:
     fields = schema.fields

@@ -43,7 +43,7 @@ class ResponsesReading(Reading):
 
     async def whole(self, value: dict[str, Any]) -> dict[str, Any]:
         made = self._anew(value)
-        for number, given in enumerate(_items(value)):
+        for number, given in enumerate(items.output_of(value)):
             item = items.item_anew(given)
             ending = await self._item(item, number)
             if ending is None:
@@ -154,7 +154,7 @@ class ResponsesReading(Reading):
 
     async def _end(self, kind: str, value: dict[str, Any]) -> list[Event]:
         made = self._anew(value.get("response"))
-        for number, given in enumerate(_items(value["response"])):
+        for number, given in enumerate(items.output_of(value["response"])):
             item = items.item_anew(given)
             ending = await self._item(item, number)
             if ending is not None:
@@ -237,13 +237,6 @@ class ResponsesReading(Reading):
 
 def _status(ending: Ending) -> str:
     return "completed" if ending.reason == "stop" else "incomplete"
-
-
-def _items(value: dict[str, Any]) -> list[Any]:
-    output = value.get("output")
-    if not isinstance(output, list):
-        raise OutputError("the output of an upstream server's answer is none")
-    return output
 
 
 def _index(value: dict[str, Any], name: str) -> int:

@@ -106,6 +106,18 @@ def response_anew(value: Any, model: str, instructions: Any) -> dict[str, Any]:
     return made
 
 
+def output_of(value: dict[str, Any]) -> list[Any]:
+    """The items of a response.
+
+    Raises:
+        OutputError: It has none.
+    """
+    output = value.get("output")
+    if not isinstance(output, list):
+        raise OutputError("the output of an upstream server's answer is none")
+    return output
+
+
 def message(text: str, status: str = "completed") -> dict[str, Any]:
     """A message item."""
     part: dict[str, Any] = {"type": "output_text", "text": text}
