@@ -118,7 +118,7 @@ class Enforcement:
         Raises:
             InterventionError: An intervention would change nothing.
         """
-        asked = request = Request((), view, (), 0)
+        request = Request((), view, (), 0)
         instructions: dict[Instruction, None] = {}
         model: str | None = None
         for finding in decision.enforced:
@@ -136,10 +136,8 @@ class Enforcement:
                         return Edit(answer=edited.text)
                     request = edited
         words = penalize.bad_words(request.steering.get(penalize.KIND, ()))
-        if not (instructions or words or model) and not request.differs(asked):
-            raise InterventionError("an enforced intervention changed nothing")
         if not (instructions or words or model):
-            raise InterventionError("an enforced intervention holds nothing that HTTP can say")
+            raise InterventionError("an enforced intervention changed nothing")
         return Edit(None, tuple(instructions), tuple(words), model)
 
     def finished(self, target: str, view: View) -> str | None:
