@@ -9,17 +9,28 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from guard.client import AsyncGuardedClient, GuardedClient
     from guard.decision import Decision
     from guard.errors import GuardError
     from guard.guard import Guard
     from guard.llm import GuardedLLM
 
-__all__ = ["Decision", "Guard", "GuardError", "GuardedLLM", "__version__"]
+__all__ = [
+    "AsyncGuardedClient",
+    "Decision",
+    "Guard",
+    "GuardError",
+    "GuardedClient",
+    "GuardedLLM",
+    "__version__",
+]
 
 _HOMES = {
+    "AsyncGuardedClient": "guard.client",
     "Decision": "guard.decision",
     "Guard": "guard.guard",
     "GuardError": "guard.errors",
+    "GuardedClient": "guard.client",
     "GuardedLLM": "guard.llm",
 }
 

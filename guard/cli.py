@@ -9,6 +9,7 @@ from pathlib import Path
 from guard import __version__
 from guard.audit import command as audit
 from guard.errors import GuardError
+from guard.proxy import command as proxy
 
 _DESCRIPTION = """\
 Make a served language model behave as if it had never learned what must be forgotten.
@@ -17,6 +18,7 @@ Make a served language model behave as if it had never learned what must be forg
   2. guard compile           the policy becomes a bundle: detectors, thresholds, interventions
   3. guard check             try texts against the bundle, without the model
   4. guard serve             vLLM's OpenAI-compatible server, with the guard in it
+     guard proxy             or in front of a server that cannot be changed
   5. guard audit             what was changed and decided, and that nobody has edited it
 """
 
@@ -116,6 +118,8 @@ def _run(argv: list[str]) -> int:
         return _serve(args.model, args.bundle, args.audit, rest)
     if args.command == "audit":
         return audit.run(args)
+    if args.command == "proxy":
+        return proxy.run(args)
     if args.command == "targets":
         return _targets(args)
     return _models(args.name)
@@ -194,6 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
     audited(sub, "decisions")
 
+    proxy.options(add("proxy", proxy.HELP, proxy.DESCRIPTION))
     audit.options(add("audit", audit.HELP, audit.DESCRIPTION))
 
     sub = add("models", "prepare a built-in model", _MODELS)

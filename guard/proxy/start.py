@@ -1,0 +1,168 @@
+"""`guard proxy`: what must hold before the first request, and then a server."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from guard.errors import EngineError
+from guard.guard import Guard
+from guard.proxy.counting import Counter, local_counter
+from guard.proxy.enforcement import Enforcement, Means
+from guard.proxy.models import Catalogue
+from guard.proxy.pipeline import Pipeline
+from guard.proxy.routes import Routes
+from guard.proxy.upstream import Patience, Upstream
+
+Report = Callable[[str], None]
+
+UPSTREAM_KEY = "GUARD_UPSTREAM_KEY"
+PROXY_KEY = "GUARD_PROXY_KEY"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator says.
+
+    Attributes:
+        upstream: The server's address.
+        bundle: The bundle's folder.
+        served: What the server calls the bundle's model; as the bundle does, without.
+        adapters: ``target=name`` of adapters that the server has loaded.
+        instead: Whether what HTTP cannot do is replaced by a refusal.
+        embeddings: Models for embeddings.
+        tokenizer: The served model's folder.
+        pass_keys: Whether clients' keys are passed on though the proxy has one.
+        most: How many requests are served at once.
+        patience: How long the server is waited for.
+        goes_on: Whether the server can be asked to go on with an answer that has begun.
+        key: What the proxy shows the server.
+        own: What clients must show the proxy.
+    """
+
+    upstream: str
+    bundle: Path
+    served: Sequence[str] = ()
+    adapters: Sequence[str] = ()
+    instead: bool = False
+    embeddings: Sequence[str] = ()
+    tokenizer: Path | None = None
+    pass_keys: bool = False
+    most: int = 256
+    patience: Patience = field(default_factory=Patience)
+    goes_on: bool = False
+    key: str | None = field(default=None, repr=False)
+    own: str | None = field(default=None, repr=False)
+
+
+async def prepare(
+    settings: Settings,
+    report: Report = lambda line: None,
+    *,
+    guard: Guard | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    counter: Counter | None = None,
+) -> Pipeline:
+    """Settles and proves everything; what cannot be enforced does not start.
+
+    Args:
+        settings: What the operator says.
+        report: Is told what there is, a line at a time.
+        guard: The guard where it is loaded already.
+        transport: In place of the network, for tests.
+        counter: Counts tokens, where one is there already.
+
+    Raises:
+        GuardError: Something does not hold; names it and its mend.
+    """
+    guard = guard or Guard.load(settings.bundle)
+    manifest = guard.bundle.manifest
+    key, own = settings.key, settings.own
+    if key is not None and own is None and not settings.pass_keys:
+        raise EngineError(
+            f"{UPSTREAM_KEY} would be lent to everybody: set {PROXY_KEY}, which clients must show, "
+            "or give --pass-keys to have their own keys passed on"
+        )
+    if not settings.upstream.startswith(("http://", "https://")):
+        raise EngineError(f"--upstream {settings.upstream}: give an http:// or https:// address")
+    adapters = dict(_pair(one) for one in settings.adapters)
+    served = tuple(settings.served) or (manifest.model.name,)
+    asking = Upstream(settings.upstream, key, settings.patience, transport=transport)
+    try:
+        listed = await asking.models()
+    except BaseException:
+        await asking.aclose()
+        raise
+    names = {one["id"]: one for one in listed}
+    for flag, wanted in (
+        ("--served-model-name", served),
+        ("--adapter", adapters.values()),
+        ("--embeddings", settings.embeddings),
+    ):
+        for name in wanted:
+            if name not in names:
+                raise EngineError(
+                    f"{asking.url}: does not serve {name!r} (it has: {', '.join(names)}); give "
+                    f"{flag} as the server calls it"
+                )
+    vllm = names[served[0]].get("owned_by") == "vllm"
+    if settings.goes_on and not vllm:
+        raise EngineError("--continue-final-message: needs a vLLM upstream, for its 'bad_words'")
+    enforcement = Enforcement(guard, Means(adapters, settings.instead, vllm))
+    routes = Routes(enforcement, embeddings=bool(settings.embeddings))
+    upstream = asking
+    if settings.pass_keys:
+        await asking.aclose()
+        upstream = Upstream(settings.upstream, None, settings.patience, transport=transport)
+    counter = counter or local_counter(manifest.model, settings.tokenizer)
+    for line in (*enforcement.report(), *routes.report()):
+        report(line)
+    if counter.tokenizer is None:
+        report("token counts of edited prompts are estimates; --tokenizer makes them exact")
+    guard.warm()
+    catalogue = Catalogue(upstream, served, settings.embeddings)
+    most, goes_on = settings.most, settings.goes_on
+    parts = (enforcement, upstream, catalogue, routes, counter)
+    return Pipeline(*parts, own, most, goes_on=goes_on)
+
+
+def serve(settings: Settings, host: str, port: int, report: Report) -> int:
+    """Serves until it is ended; returns the exit status.
+
+    Raises:
+        GuardError: It cannot start guarded.
+    """
+    logging.basicConfig(format="%(levelname)s %(message)s")
+    logging.getLogger("guard.proxy").setLevel(logging.INFO)
+    return asyncio.run(_serve(settings, host, port, report))
+
+
+async def _serve(settings: Settings, host: str, port: int, report: Report) -> int:
+    import uvicorn
+
+    from guard.proxy.app import App
+
+    pipeline = await prepare(settings, report)
+    report(f"ready: http://{host}:{port} guards {settings.upstream} by {pipeline.guard.version}")
+    config = uvicorn.Config(
+        App(pipeline),
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,  # paths and addresses are the operator's to log
+        server_header=False,
+        timeout_graceful_shutdown=30,
+    )
+    server = uvicorn.Server(config)
+    await server.serve()
+    return 0 if server.started else 1
+
+
+def _pair(given: str) -> tuple[str, str]:
+    target, equals, name = given.partition("=")
+    if not (target and equals and name):
+        raise EngineError(f"--adapter {given}: give TARGET=NAME")
+    return target, name
