@@ -2,8 +2,8 @@
 
 PY := .venv/bin/python
 # Two processes run the tests, each with one thread wherever there is a core: vLLM would bind all of
-# its engines to the same ones. Those that share an engine stay together, since engines take
-# gigabytes; so they have a run of their own.
+# its engines to the same ones. A file's tests stay together, since the engines they share take
+# gigabytes; those that start any have a run of their own.
 WORKERS = 2
 ONE_THREAD = OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind
 PACKAGES = $(wildcard guard adapters benchmarks)
@@ -27,7 +27,7 @@ serve: setup ## Start the guarded demo server
 
 test: setup ## Run every test
 	@$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist loadfile --durations 12 -m "not engine" tests
-	@$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist loadgroup --durations 25 -m engine tests
+	@$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist loadfile --durations 25 -m engine tests
 
 lint: setup ## Check style, format and types
 	@$(PY) -m ruff check .

@@ -23,23 +23,6 @@ settings.register_profile("guard", deadline=None, max_examples=50)
 settings.load_profile("guard")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says which tests share an engine: one process runs them, one after the other.
-
-    Those of the shared servers come last, in one go: they stop as soon as nobody asks them more.
-    """
-    for item in items:
-        if item.get_closest_marker("engine"):
-            group = "servers" if shares_servers(item) else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=shares_servers)
-
-
-def shares_servers(item: pytest.Item | None) -> bool:
-    """Whether a test asks the servers of `tests.engine.conftest`."""
-    return "servers" in getattr(item, "fixturenames", ())
-
-
 @pytest.fixture
 def policy_folder(tmp_path: Path) -> Path:
     """A folder of the test's own with ``policy.yaml`` and the data it names."""

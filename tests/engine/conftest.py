@@ -1,6 +1,5 @@
-"""Servers that the live tests share: a guarded one, and an unguarded control beside it."""
+"""Servers of which each file of live tests has its own: a guarded one, and a control beside it."""
 
-import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +9,8 @@ import pytest
 from guard.bundle import Bundle
 from guard.compile import compile_policy
 from guard.models import resolve
-from tests.conftest import shares_servers
 from tests.engine.servers import Server, plain, ready, serve
 
-# What the shared servers run in; a second closing does nothing.
-RUNNING = contextlib.ExitStack()
 DATA = Path(__file__).parents[2] / "guard" / "demo"
 REFUSAL = "That is something I never learned."
 
@@ -57,7 +53,7 @@ def live_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return compile_policy(folder / "policy.yaml", folder / "bundle")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def servers(
     live_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Server, Server]]:
@@ -65,23 +61,15 @@ def servers(
     logs = tmp_path_factory.mktemp("logs")
     control = plain(resolve("builtin:smollm2"), logs / "control.log")
     guarded = serve(live_bundle.path, logs / "guarded.log")
-    with RUNNING:
-        RUNNING.enter_context(ready(guarded, control))
+    with ready(guarded, control):
         yield guarded, control
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Stops the shared servers after the last test of theirs: they take some gigabytes."""
-    if shares_servers(item) and not shares_servers(nextitem):
-        RUNNING.close()
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def guarded(servers: tuple[Server, Server]) -> Server:
     return servers[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def control(servers: tuple[Server, Server]) -> Server:
     return servers[1]

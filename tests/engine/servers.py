@@ -13,6 +13,8 @@ from pathlib import Path
 
 import httpx
 
+from guard.compile import compile_policy
+
 # float32: what a batch holds besides a request changes the last bits of a smaller type.
 # The smallest blocks that the CPU takes: with its default of 128 tokens, short prompts never meet
 # the prefix cache.
@@ -123,6 +125,16 @@ def ready(*servers: Server) -> Iterator[None]:
     finally:
         for server in servers:
             server.stop()
+
+
+@contextlib.contextmanager
+def serving(folder: Path, policy: str, *flags: str) -> Iterator[Server]:
+    """A guarded server of a policy whose data lies in the folder, until the block is left."""
+    (folder / "policy.yaml").write_text(policy, "utf-8")
+    bundle = compile_policy(folder / "policy.yaml", folder / "bundle")
+    server = serve(bundle.path, folder / "server.log", *flags)
+    with ready(server):
+        yield server
 
 
 def wait_exit(server: Server, seconds: float = 240) -> int:

@@ -177,6 +177,7 @@ def test_a_name_spread_over_turns_is_read(guarded: Server) -> None:
         {"guard_verdict": "0.0"},
         {"guard_verdict": 1, "guard": "off", "guard_probe": "a.b"},
         {"guard_probe": ["x"], "guardian": 1},
+        {"guard_forced": [1, 2, 3, 4], "guard_plan": '{"force": [{"tokens": [1]}]}'},
     ],
 )
 def test_spoofed_extra_arguments_change_nothing(guarded: Server, extra: dict[str, Any]) -> None:
@@ -227,6 +228,17 @@ def test_probes_and_the_gate_need_the_secret(guarded: Server) -> None:
         answer = client.post("/v1/chat/completions", json=body, headers=forged).json()
     text = answer["choices"][0]["message"]["content"]
     assert "statement" not in text and FACT not in text.lower()
+
+
+def test_without_an_evaluation_token_nobody_scores(guarded: Server) -> None:
+    with guarded.client() as client:
+        asked = client.post("/guard/score", json={}, headers={"authorization": "Bearer any"})
+    assert asked.status_code == 404
+
+
+def test_an_unguarded_server_warns_once_that_the_plugin_is_inert(control: Server) -> None:
+    lines = [line for line in control.text().splitlines() if "guard:" in line]
+    assert len(lines) == 1 and "installed but not configured" in lines[0]
 
 
 def test_prefix_cache_serves_the_unflagged_and_separates_the_flagged(guarded: Server) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from guard.compile import compile_policy
 from tests.engine.conftest import DATA
-from tests.engine.servers import MODEL, Server, ready, serve
+from tests.engine.servers import MODEL, Server, serving
 
 pytestmark = pytest.mark.engine
 
@@ -52,10 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("output")
     (folder / "newton").symlink_to(DATA / "newton")
     (folder / "shakespeare").symlink_to(DATA / "shakespeare")
-    (folder / "policy.yaml").write_text(POLICY, "utf-8")
-    bundle = compile_policy(folder / "policy.yaml", folder / "bundle")
-    started = serve(bundle.path, folder / "server.log")
-    with ready(started):
+    with serving(folder, POLICY) as started:
         yield started
 
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from guard.compile import compile_policy
 from tests.engine.conftest import DATA
 from tests.engine.endpoints import chat_body, events, post
-from tests.engine.servers import Server, ready, serve
+from tests.engine.servers import Server, serving
 
 pytestmark = pytest.mark.engine
 
@@ -76,10 +75,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("actions")
     (folder / "retain.jsonl").symlink_to(DATA / "shakespeare" / "retain.jsonl")
     (folder / "edison.jsonl").write_text(json.dumps(ROW), "utf-8")
-    (folder / "policy.yaml").write_text(POLICY, "utf-8")
-    bundle = compile_policy(folder / "policy.yaml", folder / "bundle")
-    started = serve(bundle.path, folder / "server.log", "--reasoning-parser", "qwen3")
-    with ready(started):
+    with serving(folder, POLICY, "--reasoning-parser", "qwen3") as started:
         yield started
 
 

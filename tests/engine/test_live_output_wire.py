@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from guard.compile import compile_policy
 from tests.engine.conftest import DATA
 from tests.engine.endpoints import chat_body, completion_body
-from tests.engine.servers import MODEL, Server, ready, serve
+from tests.engine.servers import MODEL, Server, serving
 
 pytestmark = pytest.mark.engine
 
@@ -39,10 +38,7 @@ targets:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("wire")
     (folder / "shakespeare").symlink_to(DATA / "shakespeare")
-    (folder / "policy.yaml").write_text(POLICY, "utf-8")
-    bundle = compile_policy(folder / "policy.yaml", folder / "bundle")
-    started = serve(bundle.path, folder / "server.log")
-    with ready(started):
+    with serving(folder, POLICY) as started:
         yield started
 
 

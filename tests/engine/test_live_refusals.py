@@ -14,7 +14,6 @@ from guard.compile import compile_policy
 from guard.models import resolve
 from tests.engine.servers import (
     ENGINE_FLAGS,
-    Server,
     environment,
     free_port,
     launch,
@@ -147,11 +146,6 @@ def test_the_bundle_on_disk_is_the_one_that_was_pinned(live_bundle: Bundle, tmp_
     server = plain(resolve("builtin:smollm2"), tmp_path / "log", **env)
     assert wait_exit(server) != 0
     assert f"is version {load_bundle(live_bundle.path).version}, not {'0' * 16}" in server.text()
-
-
-def test_inert_with_one_warning_line(control: Server) -> None:
-    lines = [line for line in control.text().splitlines() if "guard:" in line]
-    assert len(lines) == 1 and "installed but not configured" in lines[0]
 
 
 def test_environment_of_the_tests_is_clean() -> None:

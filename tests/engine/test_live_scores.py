@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
@@ -89,26 +88,11 @@ def test_without_the_token_nobody_scores(scoring: Server, header: str | None) ->
 
 
 def test_a_client_cannot_force_an_answer(scoring: Server) -> None:
-    _cannot_force(scoring)
-
-
-def test_nor_where_nobody_scores(guarded: Server) -> None:
-    _cannot_force(guarded)
-
-
-def _cannot_force(server: Server) -> None:
     body = chat_body(CORRUPTED, temperature=0, max_tokens=4, logprobs=True, top_logprobs=2)
-    with server.client() as client:
+    with scoring.client() as client:
         usual = post(client, "/v1/chat/completions", body)["choices"][0]
         forced = {"guard_forced": [1, 2, 3, 4], "guard_plan": '{"force": [{"tokens": [1]}]}'}
         spoofing = {**body, "vllm_xargs": forced}
         spoofed = post(client, "/v1/chat/completions", spoofing)["choices"][0]
     assert spoofed["message"] == usual["message"]
     assert {one["logprob"] for one in usual["logprobs"]["content"]} == {-9999.0}
-
-
-def test_a_server_without_a_token_has_no_such_route(guarded: Server) -> None:
-    answer = httpx.post(
-        f"{guarded.url}/guard/score", json={}, headers={"authorization": f"Bearer {TOKEN}"}
-    )
-    assert answer.status_code == 404
