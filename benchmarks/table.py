@@ -1,7 +1,8 @@
 """Markdown tables from committed results, and their place in the README.
 
 A section starts with ``<!-- results:NAME -->`` and ends with ``<!-- /results -->``; what stands
-between is written from ``benchmarks/results/NAME.json`` by the benchmark's own renderer.
+between is written from ``benchmarks/results/NAME.json`` by the benchmark's own renderer. A full run
+of a part of a benchmark is BENCHMARK-PART.
 """
 
 import re
@@ -55,15 +56,16 @@ def filled(text: str, renderers: Mapping[str, Render], results: Path) -> str:
 
     def section(match: re.Match[str]) -> str:
         name = match[2]
-        if name not in renderers:
+        benchmark, _, part = name.partition("-")
+        if benchmark not in renderers:
             raise GuardError(f"<!-- results:{name} -->: known are {', '.join(renderers)}")
         result = read(results / f"{name}.json")
-        if result.benchmark != name or result.suite != "full":
+        if result.benchmark != benchmark or result.suite != ("full: part" if part else "full"):
             raise GuardError(
                 f"{results / name}.json: holds a {result.suite} run of {result.benchmark}; "
-                f"shown are only full runs of {name}"
+                f"shown are only full runs of {benchmark}"
             )
-        return f"{match[1]}{renderers[name](result)}{match[4]}"
+        return f"{match[1]}{renderers[benchmark](result)}{match[4]}"
 
     return _SECTION.sub(section, text)
 

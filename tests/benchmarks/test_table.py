@@ -76,6 +76,16 @@ def test_only_full_runs_are_shown(results: Path, update: dict[str, str]) -> None
         filled(SECTION, RENDERERS, results)
 
 
+def test_a_part_of_a_benchmark_has_a_section_of_its_own(results: Path) -> None:
+    section = SECTION.replace("overhead", "overhead-output")
+    path = results / "overhead-output.json"
+    write(RESULT.model_copy(update={"suite": "full: part"}), path)
+    assert "took 1.5 s" in filled(section, RENDERERS, results)
+    write(RESULT, path)
+    with pytest.raises(GuardError, match="holds a full run of overhead; shown are only"):
+        filled(section, RENDERERS, results)
+
+
 def test_no_result(tmp_path: Path) -> None:
     with pytest.raises(GuardError, match=r"overhead\.json: no such result"):
         filled(SECTION, RENDERERS, tmp_path)

@@ -2,16 +2,12 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from guard.bundle import Bundle
 from guard.compile import compile_policy
-from tests.engine.conftest import REFUSAL
-from tests.engine.endpoints import chat_body, post
-from tests.engine.servers import environment, serve, wait_ready
+from tests.engine.servers import environment
 from tests.engine.test_live_faults import FAULTY, POLICY
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -49,27 +45,3 @@ def test_on_error_open_is_a_choice_and_is_logged(
     log = done.stdout + done.stderr
     assert log.count("is answered UNGUARDED") == 2
     assert "PLEASE" not in log
-
-
-def test_several_api_servers_are_each_proved(live_bundle: Bundle, tmp_path: Path) -> None:
-    """Behind one port, with a key that the prover has to give as well."""
-    flags = ["--api-server-count", "2", "--api-key", "a-key"]
-    server = serve(live_bundle.path, tmp_path / "log", *flags)
-    try:
-        wait_ready(server)
-        deadline = time.monotonic() + 120  # the first answers before the second
-        while "ready: " not in server.text() and time.monotonic() < deadline:
-            time.sleep(0.5)
-        assert "ready: " in server.text()
-        texts = set()
-        for _ in range(8):  # a connection each: the kernel chooses which process answers
-            with server.client() as client:
-                body = chat_body("What did Isaac Newton discover?")
-                assert client.post("/v1/chat/completions", json=body).status_code == 401
-                client.headers["authorization"] = "Bearer a-key"
-                answer = post(client, "/v1/chat/completions", body)
-                texts.add(answer["choices"][0]["message"]["content"])
-        assert texts == {REFUSAL}
-        assert "(ApiServer_0 " in server.text() and "(ApiServer_1 " in server.text()
-    finally:
-        server.stop()
