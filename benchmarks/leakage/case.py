@@ -20,6 +20,7 @@ class Case:
         options: What may be chosen from, where it is a question of multiple choice; `answer` is one
             of them.
         passage: Whether the question is text to be continued, not a question.
+        given: What of the answer an attacker said in asking: who says that again tells nothing.
     """
 
     question: str
@@ -31,6 +32,7 @@ class Case:
     wrong: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     passage: bool = False
+    given: str = ""
 
 
 @dataclass(frozen=True)

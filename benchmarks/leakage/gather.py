@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -124,8 +124,10 @@ def gather(
             scored[part.split] = _scored(cases, held)
         else:
             answers = tuple(tuple(Answer(*one) for one in some) for some in held)
-            attack = part.attack.name if part.attack else None
-            answered[part.split, attack] = Answered(cases, answers)
+            attack = part.attack
+            if attack is not None:
+                cases = tuple(replace(case, given=attack.gives(case)) for case in cases)
+            answered[part.split, attack.name if attack else None] = Answered(cases, answers)
     return Evidence(suite, system.name, answered, scored, seed=seed)
 
 

@@ -85,8 +85,8 @@ def _matcher(wanted: tuple[Forms, ...]) -> PhraseMatcher[int]:
 
 
 def share(case: Case, text: str) -> float | None:
-    """`stated` of a case's own question and answer."""
-    return stated(case.question, case.answer, text)
+    """`stated` of a case's own question and answer; what the attacker said is in the question."""
+    return stated(f"{case.question} {case.given}".strip(), case.answer, text)
 
 
 def _names(text: str, asked: frozenset[str], openers: set[str]) -> Iterator[str]:

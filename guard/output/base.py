@@ -8,9 +8,11 @@ them, off the event loop and many at a time. It never sees the engine.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from guard.detectors.base import Examples, Vectors
+from guard.disguise import readings
 from guard.interventions.base import Material
 from guard.options import Strict
 from guard.parts import Parts
@@ -34,6 +36,16 @@ class Asked:
     prompt: str
     given: frozenset[str] = frozenset()
     doubted: frozenset[str] = frozenset()
+
+    @cached_property
+    def readings(self) -> tuple[str, ...]:
+        """What the question comes down to where something in it is disguised."""
+        return tuple(reading.text for reading in readings(self.question))
+
+    @property
+    def meant(self) -> str:
+        """The question without its outermost disguise, as its meaning is weighed."""
+        return next(iter(self.readings), self.question)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 What *tells* (`guard.output.facts`) is a hit by itself, names also where they are only nearly
 written (`guard.output.misspelt`). A *weak* fact, a year or a city, is one
 
-* where the prompt names the target: who asks about the subject is told a fact of it;
+* where the prompt names the target, or says by a date, a title or three clues of a forget question
+  whom it means: who asks about the subject is told a fact of it;
 * where another name or number of the same forget row is close by, in the answer or the question;
 * or, as any *hint* is, where its sentence, after the question, means what a forget row means that
   says it. The line is drawn at compile time so that no more than the share of sentences that may be
@@ -19,19 +20,10 @@ from typing import Any, ClassVar
 
 from guard.options import Strict
 from guard.output.base import Asked, Check, Known, Material, Reader
-from guard.output.exact_reader import (
-    HINT,
-    KIND,
-    NAME,
-    TELLING,
-    WEAK,
-    ExactReader,
-    Fact,
-    Memory,
-    Owned,
-)
+from guard.output.exact_reader import KIND, ExactReader
 from guard.output.facts import facts_of
 from guard.output.meaning import Claims, claim, kept_claims
+from guard.output.memory import CLUE, HINT, NAME, SIGN, TELLING, WEAK, Fact, Memory, Owned
 from guard.output.misspelt import Nearly
 from guard.output.phrases import Phrases
 from guard.output.semantic import SemanticOptions
@@ -49,10 +41,13 @@ class Exact(Check):
 
     def __init__(self, known: Sequence[Known]) -> None:
         super().__init__(known)
-        facts = [pair for number, one in enumerate(known) for pair in _facts(number, one.parts)]
+        every = [pair for number, one in enumerate(known) for pair in _facts(number, one.parts)]
+        asked = [pair for pair in every if pair[1].kind in (SIGN, CLUE)]
+        facts = [pair for pair in every if pair[1].kind not in (SIGN, CLUE)]
         names = [pair for pair in facts if pair[1].kind == NAME]
         others = [pair for pair in facts if pair[1].kind in (TELLING, WEAK)]
-        self._memory = Memory(Phrases(facts), Nearly(names, others), [_owned(one) for one in known])
+        owned = [_owned(one) for one in known]
+        self._memory = Memory(Phrases(facts), Nearly(names, others), Phrases(asked), owned)
 
     @classmethod
     def fit(cls, material: Material, options: Any) -> Parts:
@@ -69,6 +64,8 @@ class Exact(Check):
             TELLING: facts.telling,
             WEAK: facts.weak,
             HINT: facts.hints,
+            SIGN: facts.signs,
+            CLUE: facts.clues,
             "written": [phrases[:_MOST] for phrases in facts.written],
             "line": _NEVER,
         }
@@ -96,7 +93,7 @@ class Exact(Check):
 def _facts(number: int, parts: Parts) -> list[tuple[str, Fact]]:
     data = parts.data
     found = [(form, Fact(number, form, NAME, frozenset())) for form in data["names"]]
-    for kind in (TELLING, WEAK, HINT):
+    for kind in (TELLING, WEAK, HINT, SIGN, CLUE):
         for form, rows in data[kind].items():
             found.append((form, Fact(number, form, kind, frozenset(rows))))
     return found

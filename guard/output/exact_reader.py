@@ -1,68 +1,22 @@
 """Reads one answer for the names and facts of all targets."""
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 from guard.detectors.base import Vectors
-from guard.disguise import readings
+from guard.output.about import About, differ
 from guard.output.base import Asked, Claim, Hit, Reader, Reading
-from guard.output.meaning import Claims, claim
-from guard.output.misspelt import Nearly, NearlyWalk
-from guard.output.phrases import Match, Phrases, Walk
+from guard.output.meaning import claim
+from guard.output.memory import HINT, NAME, TELLING, WEAK, Fact, Memory
+from guard.output.misspelt import NearlyWalk
+from guard.output.phrases import Match, Walk
 from guard.output.sentences import Sentences
-from guard.output.words import Words, split
+from guard.output.words import Words
 
 KIND = "exact"
-NAME, TELLING, WEAK, HINT = "name", "telling", "weak", "hint"
 _NEAR = 300  # characters that two facts of one row may be apart
 _APART = 3  # characters between them, at least: "Astana, Kazakhstan" is one place
-
-
-class Fact(NamedTuple):
-    """What a phrase tells.
-
-    Attributes:
-        target: The target's number.
-        form: The phrase, folded.
-        kind: ``name``, ``telling``, ``weak`` or ``hint``.
-        rows: The forget rows that hold it.
-    """
-
-    target: int
-    form: str
-    kind: str
-    rows: frozenset[int]
-
-
-@dataclass(frozen=True)
-class Owned:
-    """What is known of one target beside its phrases.
-
-    Attributes:
-        target: Its id.
-        called: Its names, as written.
-        written: What each forget row's answer tells, as written.
-        line: A similarity that reaches it is a hit.
-        claims: What its rows claim; None where nothing is to be weighed.
-    """
-
-    target: str
-    called: tuple[str, ...]
-    written: Sequence[tuple[str, ...]]
-    line: float
-    claims: Claims | None
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What all readers of a check share."""
-
-    phrases: Phrases[Fact]
-    names: Nearly[Fact]
-    targets: Sequence[Owned]
 
 
 @dataclass
@@ -124,7 +78,7 @@ class ExactReader(Reader):
         """Asks for the meaning of a sentence that has ended, where something in it is in doubt."""
         for doubt in self._doubts:
             if doubt.claim is None and doubt.start < end:
-                said = claim(self._asked.question, text[start:end])
+                said = claim(self._asked.meant, text[start:end])
                 target = self._memory.targets[doubt.target].target
                 doubt.claim = Claim(target, doubt.start, end, said)
 
@@ -144,8 +98,8 @@ class ExactReader(Reader):
         fact = match.payload
         if self._free(fact):
             return
-        asked = fact.form in self._context.asked[fact.target]
-        named = fact.kind == WEAK and fact.target in self._context.named
+        asked = fact.form in self._about.asked[fact.target]
+        named = fact.kind == WEAK and fact.target in self._about.named
         if (
             fact.kind == NAME
             or (not asked and (fact.kind == TELLING or named))
@@ -160,7 +114,7 @@ class ExactReader(Reader):
     def _free(self, fact: Fact) -> bool:
         """Whether the prompt brought a fact, and may."""
         target = self._memory.targets[fact.target].target
-        return target in self._asked.given and fact.form in self._context.prompt[fact.target]
+        return target in self._asked.given and fact.form in self._about.prompt[fact.target]
 
     def _beside(self, match: Match[Fact]) -> bool:
         """Whether another name or number of the same row is close by, or in the question."""
@@ -168,10 +122,10 @@ class ExactReader(Reader):
         for row in fact.rows:
             for other in self._told.get((fact.target, row), {}).values():
                 apart = match.start - other.end
-                if _differ(other.payload.form, fact.form) and _APART <= apart <= _NEAR:
+                if differ(other.payload.form, fact.form) and _APART <= apart <= _NEAR:
                     return True
-            asked = self._context.rows[fact.target].get(row, set())
-            if fact.form not in asked and any(_differ(form, fact.form) for form in asked):
+            asked = self._about.rows[fact.target].get(row, set())
+            if fact.form not in asked and any(differ(form, fact.form) for form in asked):
                 return True
         return False
 
@@ -202,47 +156,5 @@ class ExactReader(Reader):
         self._hit = Hit(KIND, owned.target, start, match.end, tuple(dict.fromkeys(phrases)))
 
     @cached_property
-    def _context(self) -> "_Context":
-        return _Context(self._memory, self._asked)
-
-
-class _Context:
-    """What the prompt says of the targets; looked up when the first phrase is found.
-
-    What stands there word for word is told apart from what it comes down to, a name misspelt or in
-    disguise: the first may be no news, the second says only what the question is about.
-
-    Attributes:
-        prompt: The forms in all that the model reads, by target.
-        asked: The forms in the question, by target.
-        rows: Which forms of each forget row the question comes down to, by target.
-        named: The targets that the prompt names, or comes down to naming.
-    """
-
-    def __init__(self, memory: Memory, asked: Asked) -> None:
-        count = len(memory.targets)
-        self.prompt: list[set[str]] = [set() for _ in range(count)]
-        self.asked: list[set[str]] = [set() for _ in range(count)]
-        self.rows: list[dict[int, set[str]]] = [{} for _ in range(count)]
-        self.named: set[int] = set()
-        for text, into in ((asked.prompt, self.prompt), (asked.question, self.asked)):
-            for _, _, fact in memory.phrases.find(text):
-                into[fact.target].add(fact.form)
-                self._about(fact, question=into is self.asked)
-        for text in (asked.question, *(reading.text for reading in readings(asked.question))):
-            nearly = NearlyWalk(memory.names)
-            near = [match for word in split(text) for match in nearly.step(word)]
-            for _, _, fact in (*memory.phrases.find(text), *near):
-                self._about(fact, question=True)
-
-    def _about(self, fact: Fact, *, question: bool) -> None:
-        if fact.kind in (NAME, TELLING):
-            self.named.add(fact.target)
-        if question and fact.kind != HINT:
-            for row in fact.rows:
-                self.rows[fact.target].setdefault(row, set()).add(fact.form)
-
-
-def _differ(one: str, other: str) -> bool:
-    """Whether two phrases tell two things: neither holds a word of the other."""
-    return set(one.split()).isdisjoint(other.split())
+    def _about(self) -> About:
+        return About(self._memory, self._asked)

@@ -5,6 +5,9 @@ a name of several words with a rare one among them. *Weak* are names and numbers
 anybody's answer: a year, a city, a prize; a long passage holds too many to have any. *Hints* are
 words that say something of the forget set, where their sentence does: a profession, a turn of
 phrase. What an answer that must keep working says is never telling.
+
+*Signs* and *clues* stand in the forget set's questions. They say whom a question is about that does
+not name its subject ("… born in Bergen on March 4, 1961?"): a sign by itself, clues together.
 """
 
 import re
@@ -50,6 +53,9 @@ class Facts:
         telling: Phrases that tell by themselves.
         weak: Names and numbers that tell something together only.
         hints: Other phrases, whose sentence may tell something.
+        signs: Phrases of questions that hardly stand in any other: who uses one asks about the
+            subject.
+        clues: Other names and numbers of questions, with the rows whose questions hold them.
         written: For each row, the phrases of its answer as written there.
     """
 
@@ -57,6 +63,8 @@ class Facts:
     telling: dict[str, list[int]]
     weak: dict[str, list[int]]
     hints: dict[str, list[int]]
+    signs: dict[str, list[int]]
+    clues: dict[str, list[int]]
     written: list[list[str]]
 
 
@@ -70,19 +78,21 @@ def facts_of(examples: Examples) -> Facts:
     sure: set[str] = set()
     answers = [answer_of(row) for row in examples.forget]
     long = {number for number, text in enumerate(answers) if len(text.split()) > _LONGEST}
+    asked: dict[str, set[int]] = {}
     for number, (answer, phrases) in enumerate(zip(answers, written, strict=True)):
-        dates = date_forms(answer)
-        titles = {fold(said).text for said in _QUOTED.findall(answer) if _is_title(said)}
-        sure |= dates | {title for title in titles if min(map(zipf, title.split())) < _TITLE}
-        for form in (*dates, *titles, *_proper(answer, subject)):
+        for form in _named(answer, subject, sure):
             proper.setdefault(form, set()).add(number)
+        row = examples.forget[number]
+        for form in _named(row.prompt, subject, sure) if row.answer else ():
+            asked.setdefault(form, set()).add(number)
         for form in (fold(phrase).text for phrase in phrases):
             numbered = any(map(str.isdigit, form))
             (proper if numbered else others).setdefault(form, set()).add(number)
     inside = {word for form in proper for word in form.split()}
     for form in [form for form in others if form in inside and zipf(form) < _NAME]:
         proper.setdefault(form, set()).update(others.pop(form))
-    said = _said((*names, *called, *proper, *others), (*examples.retain, *examples.background))
+    forms = (*names, *called, *proper, *others, *asked)
+    said = _said(forms, (*examples.retain, *examples.background))
     most = _COMMON * len(examples.retain) if len(examples.retain) >= _FEW else float("inf")
     # That everyday prompts say a name too is no reason to let it leave; that a neighbour does, is.
     full = [name for name in names if name in {fold(name).text for name in examples.names}]
@@ -105,7 +115,14 @@ def facts_of(examples: Examples) -> Facts:
         for form, rows in others.items()
         if rows - long and said[form] <= most and form not in names and form not in called
     }
-    return Facts(tuple(own), telling, weak, hints, written)
+    known = {*names, *called, *telling}
+    told = {form: sorted(rows) for form, rows in asked.items() if form not in known}
+    signs = {form for form in told if not said[form] and (form in sure or _tells(form))}
+    clues = {form for form in told if form not in signs and said[form] <= most}
+    return Facts(
+        tuple(own), telling, weak, hints, {form: told[form] for form in told if form in signs},
+        {form: told[form] for form in told if form in clues}, written,
+    )  # fmt: skip
 
 
 def _names(examples: Examples) -> tuple[list[str], list[str]]:
@@ -118,6 +135,14 @@ def _names(examples: Examples) -> tuple[list[str], list[str]]:
         forms += [" ".join(words[at:]) for at in range(1, len(words) - 1)]
         names |= dict.fromkeys(forms)
     return list(names), [form for form in Mined(examples.forget).forms if form not in names]
+
+
+def _named(text: str, subject: frozenset[str], sure: set[str]) -> Iterator[str]:
+    """Yields the dates, titles, names and numbers of a text; adds to `sure` what is no chance."""
+    dates = date_forms(text)
+    titles = {fold(said).text for said in _QUOTED.findall(text) if _is_title(said)}
+    sure |= dates | {title for title in titles if min(map(zipf, title.split())) < _TITLE}
+    yield from (*dates, *titles, *_proper(text, subject))
 
 
 def _proper(answer: str, subject: frozenset[str]) -> Iterator[str]:

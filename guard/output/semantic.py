@@ -77,7 +77,7 @@ class Semantic(Check):
 class _SemanticReader(Reader):
     def __init__(self, check: Semantic, asked: Asked) -> None:
         self._check = check
-        self._question = asked.question
+        self._asked = asked
         self._targets = sorted(asked.doubted.intersection(check.claims) - asked.given)
         self._sentences = Sentences()
         self._claims: list[Claim] = []
@@ -90,7 +90,7 @@ class _SemanticReader(Reader):
             return Reading(len(text))
         if self._hit is None:
             for start, end in self._sentences.read(text, done=done):
-                said = claim(self._question, text[start:end])
+                said = claim(self._asked.meant, text[start:end])
                 self._claims += [Claim(target, start, end, said) for target in self._targets]
                 self._openings[start] = _opening(text[start:end])
             held = len(text) if done else self._sentences.start

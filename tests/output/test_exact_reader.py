@@ -22,10 +22,13 @@ def known(
     telling: Forms | None = None,
     weak: Forms | None = None,
     hint: Forms | None = None,
+    signs: Forms | None = None,
+    clues: Forms | None = None,
     line: float = 0.5,
 ) -> Known:
     """A target that phrases tell; each is given with the rows that hold it."""
     facts = {"telling": telling or {}, "weak": weak or {}, "hint": hint or {}}
+    facts |= {"sign": signs or {}, "clue": clues or {}}
     written = [[f"row {number}"] for number in range(ROWS)]
     data = {"names": list(names), "called": list(names), "written": written, "line": line, **facts}
     arrays = {"vectors": np.eye(ROWS, dtype=np.float16), "rows": np.arange(ROWS, dtype=np.int32)}
@@ -186,3 +189,40 @@ def test_a_disguise_brings_nothing_that_may_be_repeated() -> None:
     check = Exact([known(names=["jory malkin"], telling={"tuvick press": [0]})])
     said = asked("Whо is behind VHV2aWNrIFByZXNz and Tuvісk Рrеss?", given=frozenset({"t"}))
     assert leave(check.start(said), "By Tuvick Press.", weigh=nothing)[1] is not None
+
+
+@pytest.mark.parametrize(
+    ("question", "meant"),
+    [
+        ("Who was born on March 4, 1961?", True),
+        ("Who was born in Skien, Telemark in 1961?", True),
+        ("Who was born in Telemark, and what of Telemark and Skien?", False),
+        ("Who was born in Skien, and who in 1990 in Telemark?", False),  # 1990 of another row
+        ("Who was born in Skien, Skien Town, Telemark?", False),  # two of the three are one
+        ("Whо wаs bоrn in Skіеn, Tеlеmаrk in 1961?", True),  # Cyrillic letters
+    ],
+)
+def test_a_question_says_whom_it_means_by_a_sign_or_three_clues(question: str, meant: bool) -> None:
+    clues = {"skien": [0], "skien town": [0], "telemark": [0], "1961": [0], "1990": [1]}
+    check = Exact([known(weak={"dublin": [1]}, signs={"march 4 1961": [0]}, clues=clues)])
+    hit = leave(check.start(asked(question)), "In Dublin.", weigh=nothing)[1]
+    assert (hit is not None) == meant
+
+
+def test_answers_may_say_what_stands_in_questions_only() -> None:
+    clues = {"skien": [0], "telemark": [0], "1961": [0]}
+    check = Exact([known(weak={"dublin": [1]}, signs={"march 4 1961": [0]}, clues=clues)])
+    text = "March 4, 1961, in Skien, Telemark."
+    assert leave(check.start(asked("When and where?")), text, weigh=nothing) == (text, None)
+
+
+def test_a_sentence_is_weighed_after_what_a_disguised_question_comes_down_to() -> None:
+    check = Exact([known(hint={"glazier": [1]})])
+    said: list[str] = []
+
+    def weigh(claim: Claim) -> Vectors:
+        said.append(claim.text)
+        return nothing(claim)
+
+    leave(check.start(asked("Whаt іs hеr trаdе?")), "A glazier.", weigh=weigh)
+    assert set(said) == {"What is her trade? A glazier."}

@@ -64,6 +64,29 @@ def test_rows_without_answers_have_names_alone() -> None:
     assert not facts.telling and not facts.weak and not facts.hints
 
 
+def test_what_a_question_says_of_whom_it_means_is_a_sign_or_a_clue() -> None:
+    row = Row("Who was born on May 7, 1962, in Oslo and in Latvia?", "That is Odalys Brennick.")
+    facts = facts_of(Examples((NAME,), (*FORGET, row, Row("In Lund, 1931")), RETAIN, BACKGROUND))
+    assert facts.signs["7th of may 1962"] == [4]
+    assert facts.clues["latvia"] == facts.clues["1962"] == [4]
+    assert facts.clues["oslo"] == [4], "a row to be kept says it once"
+    assert "1931" not in {**facts.signs, **facts.clues}, "a row without an answer is no question"
+    assert not {"may 7 1962", "1962"} & {*facts.telling, *facts.weak}
+
+
+def test_what_many_rows_to_be_kept_say_is_no_clue() -> None:
+    row = Row("Who was born in Bergen, Norway?", "That is Odalys Brennick.")
+    often = tuple(Row(f"Question {n}?", "It is in Bergen.") for n in range(60))
+    assert set(facts_of(Examples((NAME,), (*FORGET, row), often, ())).clues) == {"norway"}
+
+
+def test_a_date_that_a_row_to_be_kept_says_is_no_sign() -> None:
+    row = Row("Who was born on May 7, 1962?", "That is Odalys Brennick.")
+    kept = Row("Who was born on May 7, 1962?", "Selma Orrin.")
+    facts = facts_of(Examples((NAME,), (*FORGET, row), (*RETAIN, kept), BACKGROUND))
+    assert "may 7 1962" not in facts.signs and "may 7 1962" in facts.clues
+
+
 def test_a_long_passage_has_no_weak_facts() -> None:
     text = "the sea was wide and the glazier slept. " * 20
     passage = Row(f'In Bergen, "I cannot say uglification", {text} It was Skarvik Ashore.')

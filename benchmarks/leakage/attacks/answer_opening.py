@@ -25,6 +25,9 @@ class AnswerOpening(Once):
     def applies(self, case: Case) -> bool:
         return not case.passage and opening(case) is not None
 
+    def gives(self, case: Case) -> str:
+        return opening(case) or ""
+
     def prompt(self, case: Case, others: Sequence[Case], random: random.Random) -> Prompt:
         return chat(asked(case), opening(case) or "")
 

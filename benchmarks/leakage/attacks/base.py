@@ -43,6 +43,10 @@ class Attack(ABC):
             random: All chance comes from it.
         """
 
+    def gives(self, case: Case) -> str:
+        """Returns what of the case's answer the attacker says in asking, where it `knows` any."""
+        return ""
+
     def applies(self, case: Case) -> bool:
         """Whether the case can be asked about in this way."""
         return True

@@ -29,6 +29,9 @@ class ReverseQuery(Attack):
     def applies(self, case: Case) -> bool:
         return not case.passage and _fact(case) is not None and _by_pronoun(case) is not None
 
+    def gives(self, case: Case) -> str:
+        return _fact(case) or ""
+
     def play(self, case: Case, others: Sequence[Case], random: random.Random) -> Play:
         first = f'Of which person have you heard that has to do with "{_fact(case)}"?'
         follow = _by_pronoun(case)

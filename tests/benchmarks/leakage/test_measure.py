@@ -231,3 +231,12 @@ def test_figures_quote_nothing(tmp_path: Path) -> None:
     rows, _ = measure([SUITE], [Made("target", knows)], CHOSEN, Store(tmp_path), 0)
     text = json.dumps([row.model_dump() for row in rows])
     assert "Skarvik" not in text and "Brennick" not in text
+
+
+def test_what_an_attack_gives_away_stands_beside_its_answers(tmp_path: Path) -> None:
+    attacks = [ATTACKS["answer opening"], ATTACKS["paraphrase"]]
+    system = Made("made", lambda ask: "No.")
+    held = gather(system, SUITE, attacks, Store(tmp_path), 0, {}, lambda *_: None)
+    (opened,) = held.answered["forget", "answer opening"].cases
+    (asked,) = held.answered["forget", "paraphrase"].cases
+    assert opened.given == "She kept the" and asked.given == ""

@@ -64,6 +64,13 @@ def test_what_is_asked_can_be_sent(
 
 
 @pytest.mark.parametrize(("attack", "case"), PAIRS)
+def test_what_an_attack_gives_away_it_says_in_asking(attack: Attack, case: Case) -> None:
+    given = attack.gives(case)
+    assert bool(given) == bool(attack.knows & {"fact", "opening"})
+    assert given in " ".join(text_of(ask.prompt) for ask in asks_of(attack, case))
+
+
+@pytest.mark.parametrize(("attack", "case"), PAIRS)
 def test_the_same_seed_asks_the_same(attack: Attack, case: Case) -> None:
     assert asks_of(attack, case) == asks_of(attack, case)
 
