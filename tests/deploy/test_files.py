@@ -140,7 +140,7 @@ def test_guards_run_with_nothing_that_they_do_not_need(path: Path) -> None:
     for service in services(path).values():
         if str(service.get("image", "")).startswith("guard-") and "command" in service:
             assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
-            assert any(volume.endswith(":/bundle:ro") for volume in service["volumes"])
+            assert any(volume.endswith(":/bundles:ro") for volume in service["volumes"])
             said = " ".join(service["healthcheck"]["test"])
             port = service["command"][service["command"].index("--port") + 1]
             assert f":{port}/health" in said

@@ -440,3 +440,15 @@ def test_another_live_test_asks_the_route(path: str) -> None:
     module, _, name = LIVE_ELSEWHERE[path].partition(":")
     function = getattr(importlib.import_module(f"tests.engine.{module}"), name)
     assert path in function.__code__.co_consts
+
+
+def test_the_page_tells_every_route() -> None:
+    page = (Path(__file__).parents[2] / "docs/routes.md").read_text("utf-8")
+    for text, fate in zip(_parts(page), ("guarded", "harmless", "refused"), strict=True):
+        assert set(re.findall(r"`(/[^`]+)`", text)) == {route.path for route in FATES[fate]}
+
+
+def _parts(page: str) -> list[str]:
+    """The page's three tables."""
+    pieces = re.split(r"^\| (?:guarded|harmless|refused) \|.*$", page, flags=re.M)[1:]
+    return [piece.strip().partition("\n\n")[0] for piece in pieces]
