@@ -122,6 +122,8 @@ def test_a_pod_has_what_it_needs_and_no_more(mode: str) -> None:
         assert container[probe]["httpGet"] == {"path": "/health", "port": "http"}
     mounts = {one["name"] for one in container["volumeMounts"]}
     assert mounts == {one["name"] for one in pod["volumes"]}
+    writable = {one["mountPath"] for one in container["volumeMounts"] if not one.get("readOnly")}
+    assert {"/tmp", "/var/cache/guard/ladders"} <= writable
     bundle = next(one for one in pod["volumes"] if one["name"] == "bundle")
     assert bundle["persistentVolumeClaim"] == {"claimName": "guard-bundle", "readOnly": True}
     assert pod["terminationGracePeriodSeconds"] > VALUES["drainSeconds"]

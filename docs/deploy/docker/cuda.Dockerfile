@@ -16,6 +16,6 @@ RUN pip freeze | grep -iE "^(torch|vllm|transformers)==" > /tmp/kept.txt \
     && useradd --system --uid 10001 --create-home guard \
     && install -d -o guard -g guard /var/cache/guard /var/lib/guard/audit
 USER guard
-RUN guard models builtin:minilm && guard models builtin:e5
+RUN guard models builtin:minilm && guard models builtin:e5 && guard models builtin:smollm2
 EXPOSE 8000
 ENTRYPOINT ["guard"]
