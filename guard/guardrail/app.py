@@ -3,8 +3,11 @@
 import hmac
 import logging
 import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
@@ -124,8 +127,15 @@ def serve(
             timeout_graceful_shutdown=30,
         )
     )
+    # The server raises again the signal that ended it: what waits to be recorded has to be written.
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         server.run()
     finally:
+        signal.signal(signal.SIGTERM, before)
         recorder.close()
     return 0 if server.started else 1
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)

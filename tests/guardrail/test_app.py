@@ -1,5 +1,9 @@
 """The routes: only for who knows the key, health for everybody."""
 
+import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,10 @@ from guard.guard import Guard
 from guard.guardrail import app as module
 from guard.guardrail.app import make_app
 from guard.guardrail.service import Service
+from tests.engine.servers import Server, environment, free_port
 from tests.guardrail.conftest import Start
 from tests.guardrail.gateway import KEY, PATH, Gateway, Stopped, user
-from tests.proxy.test_matrix import EVERYDAY
+from tests.proxy.test_matrix import EVERYDAY, PERSON
 
 
 @pytest.mark.parametrize("headers", [{"x-api-key": KEY}, {"authorization": f"Bearer {KEY}"}])
@@ -111,3 +116,36 @@ def test_the_command_serves(
     assert main(["guardrail", "--bundle", str(reading.bundle.path), "--port", "8111"]) == 0
     assert (started[0].port, started[0].host) == (8111, "127.0.0.1")
     assert "ready: http://127.0.0.1:8111" in capsys.readouterr().err
+
+
+def test_what_waits_to_be_recorded_is_written_at_the_end(reading: Guard, tmp_path: Path) -> None:
+    """A real process, which is told to end as service managers do."""
+    audit = tmp_path / "audit"
+    port = free_port()
+    variables = {module.KEY: KEY, "GUARD_AUDIT": str(audit), "GUARD_LOG": "json"}
+    command = ["guard", "guardrail", "--bundle", str(reading.bundle.path), "--port", str(port)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], env=environment(**variables), stderr=subprocess.PIPE
+    )
+    server = Server(process, f"http://127.0.0.1:{port}", tmp_path / "log")
+    try:
+        with server.client() as client:
+            client.headers["x-api-key"] = KEY
+            for _ in range(600):
+                try:
+                    client.get("/health")
+                    break
+                except httpx.ConnectError:
+                    assert process.poll() is None
+                    time.sleep(0.1)
+            said = {"input_type": "request", "texts": [PERSON], "litellm_call_id": "call-1"}
+            assert client.post(PATH, json=said).json()["action"] == "BLOCKED"
+        process.terminate()
+        _, log = process.communicate(timeout=60)
+    finally:
+        server.stop()
+    assert process.returncode == 0
+    assert b"Brennick" not in log and b"refuse (targets brennick)" in log
+    (chain,) = audit.glob("*/*.jsonl")
+    kinds = [json.loads(line)["kind"] for line in chain.read_text("utf-8").splitlines()]
+    assert "decided" in kinds and kinds[-1] == "stop"
