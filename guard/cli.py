@@ -78,7 +78,8 @@ has been proved live: known prompts of every target are sent over HTTP, and must
 when the bundle was compiled.
 
 MODEL is a Hugging Face id or folder, or a built-in (see `guard models`). All further flags are
-those of `vllm serve`.
+those of `vllm serve`. Its routes are those of a table (docs/routes.md): whatever would load
+adapters, change weights or hand out what was not judged is not there.
 
 example:
   guard serve builtin:smollm2 --bundle bundle/ --port 8000 --enforce-eager
