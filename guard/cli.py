@@ -9,6 +9,7 @@ from pathlib import Path
 from guard import __version__
 from guard.audit import command as audit
 from guard.errors import GuardError
+from guard.guardrail import command as guardrail
 from guard.proxy import command as proxy
 
 _DESCRIPTION = """\
@@ -19,6 +20,7 @@ Make a served language model behave as if it had never learned what must be forg
   3. guard check             try texts against the bundle, without the model
   4. guard serve             vLLM's OpenAI-compatible server, with the guard in it
      guard proxy             or in front of a server that cannot be changed
+     guard guardrail         or asked by a LiteLLM gateway
   5. guard audit             what was changed and decided, and that nobody has edited it
 """
 
@@ -76,7 +78,8 @@ has been proved live: known prompts of every target are sent over HTTP, and must
 when the bundle was compiled.
 
 MODEL is a Hugging Face id or folder, or a built-in (see `guard models`). All further flags are
-those of `vllm serve`.
+those of `vllm serve`. Its routes are those of a table (docs/routes.md): whatever would load
+adapters, change weights or hand out what was not judged is not there.
 
 example:
   guard serve builtin:smollm2 --bundle bundle/ --port 8000 --enforce-eager
@@ -120,6 +123,8 @@ def _run(argv: list[str]) -> int:
         return audit.run(args)
     if args.command == "proxy":
         return proxy.run(args)
+    if args.command == "guardrail":
+        return guardrail.run(args)
     if args.command == "targets":
         return _targets(args)
     return _models(args.name)
@@ -199,6 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     audited(sub, "decisions")
 
     proxy.options(add("proxy", proxy.HELP, proxy.DESCRIPTION))
+    guardrail.options(add("guardrail", guardrail.HELP, guardrail.DESCRIPTION))
     audit.options(add("audit", audit.HELP, audit.DESCRIPTION))
 
     sub = add("models", "prepare a built-in model", _MODELS)

@@ -1,5 +1,6 @@
 """A finished answer, read by the checks of a bundle: what `guard check --answer` shows."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +44,22 @@ class Found:
         }
 
 
-def read_finished(guard: "Guard", answer: str, question: str = "") -> list[Found]:
+def read_finished(
+    guard: "Guard",
+    answer: str,
+    question: str = "",
+    *,
+    prompt: str | None = None,
+    doubted: Collection[str] | None = None,
+) -> list[Found]:
     """Reads an answer as the engine would have, had it been written under this bundle.
 
     Args:
         guard: The guard.
         answer: The answer.
         question: What it is an answer to; answers to one that comes near to a target are weighed.
+        prompt: All that was read before it; the question alone without.
+        doubted: Targets that the prompt is suspected of; those of the question without.
 
     Returns:
         The first hit of each check, those of shadow targets apart; the first in the answer first.
@@ -62,10 +72,12 @@ def read_finished(guard: "Guard", answer: str, question: str = "") -> list[Found
             f"{guard.bundle.path}: checks no answers; give a target an 'output' in the policy, "
             "and compile it again"
         )
-    doubted = guard.doubted(guard.decide(question) if question else None)
+    if doubted is None:
+        doubted = guard.doubted(guard.decide(question) if question else None)
+    read = question if prompt is None else prompt
     found = []
     for mode in _MODES:
-        for kind, reader in guard.output.start(question, question, doubted, mode):
+        for kind, reader in guard.output.start(question, read, doubted, mode):
             asked: set[Any] = set()
             reading = reader.read(answer, done=True)
             while reading.claims:

@@ -1,0 +1,230 @@
+"""The files of a deployment hold what they name: commands, variables, files, routes and headers."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from vllm import envs
+
+from guard import __version__, cli
+from guard.guardrail.app import KEY
+from guard.guardrail.contract import PATH
+from guard.server.gate import OPEN_HEADER, PROBE_HEADER, WHO_HEADER
+from tests.deploy.files import (
+    COMPOSE,
+    DEPLOY,
+    IMAGES,
+    PAGES,
+    ROOT,
+    UNITS,
+    commands,
+    everything,
+    filled,
+    plain_yaml,
+    services,
+    unit,
+)
+from tests.server.app import arguments
+
+HEADERS = {header.decode() for header in (PROBE_HEADER, OPEN_HEADER, WHO_HEADER)}
+HARDENED = {"NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes"}
+HARDENED |= {"PrivateTmp": "yes", "CapabilityBoundingSet": "", "LimitCORE": "0", "UMask": "0077"}
+
+
+def name(path: Any) -> str:
+    return str(path.relative_to(ROOT)) if isinstance(path, Path) else str(path)
+
+
+@pytest.mark.parametrize("path", plain_yaml(), ids=name)
+def test_yaml_is_yaml(path: Path) -> None:
+    assert yaml.safe_load(path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("*.json")), ids=name)
+def test_json_is_json(path: Path) -> None:
+    assert json.loads(path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("where", "words"), commands(), ids=lambda one: str(one)[:60])
+def test_every_command_is_one(where: str, words: list[str]) -> None:
+    args, rest = cli._parser().parse_known_args(words)
+    if args.command == "serve":
+        assert arguments(*rest)  # the rest is vLLM's
+    else:
+        assert rest == [], where
+    if args.command == "models":
+        assert args.name in cli_models()
+
+
+def cli_models() -> set[str]:
+    from guard.models import BUILTIN
+
+    return set(BUILTIN)
+
+
+def test_there_are_commands_of_every_kind() -> None:
+    found = {words[0] for _, words in commands()}
+    assert found >= {"serve", "proxy", "guardrail", "models", "compile"}
+
+
+@pytest.mark.parametrize("path", everything(), ids=name)
+def test_every_variable_is_read_by_somebody(path: Path) -> None:
+    text = path.read_text("utf-8")
+    code = "".join(file.read_text("utf-8") for file in (ROOT / "guard").rglob("*.py"))
+    for variable in set(re.findall(r"\bGUARD_[A-Z_]+[A-Z]\b", text)):
+        assert f'"{variable}"' in code, variable
+    for variable in set(re.findall(r"\bVLLM_[A-Z_0-9]+[A-Z]\b", text)):
+        assert variable in envs.environment_variables, variable
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text("utf-8")):
+        if "://" not in link:
+            assert (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("path", IMAGES, ids=name)
+def test_images_are_built_from_what_there_is(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for sources in re.findall(r"^COPY (?!--)(.*)$", text, re.M):
+        for source in sources.split()[:-1]:
+            assert (ROOT / source).exists(), source
+    targets = set(re.findall(r"^FROM .* AS (\w+)$", text, re.M))
+    for target in re.findall(r"--target (\w+)", text):
+        assert target in targets
+    pins = (ROOT / "pyproject.toml").read_text("utf-8")
+    for pin in re.findall(r"[\w-]+==[\d.]+\d", text):
+        assert pin in pins, f"{pin} is not what pyproject.toml pins"
+    assert text.count("USER guard") == len(re.findall(r"^ENTRYPOINT", text, re.M))
+
+
+@pytest.mark.parametrize("path", COMPOSE, ids=name)
+def test_composed_services_hold_together(path: Path) -> None:
+    project = yaml.safe_load(path.read_text("utf-8"))
+    for who, service in project["services"].items():
+        build = service.get("build", {})
+        context = (path.parent / build.get("context", "../../..")).resolve()
+        assert context == ROOT
+        if "dockerfile" in build:
+            made = (ROOT / build["dockerfile"]).read_text("utf-8")
+            assert not build.get("target") or f" AS {build['target']}\n" in made
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0] if not volume.startswith("$") else ""
+            if source.startswith("."):
+                assert (path.parent / source).exists(), volume
+            elif source:
+                assert source in project["volumes"], volume
+        for needed in service.get("depends_on", ()):
+            assert "healthcheck" in project["services"][needed], who
+        assert set(service.get("networks", ())) <= project.get("networks", {}).keys()
+
+
+def test_nobody_reaches_the_model_server_past_the_proxy() -> None:
+    path = DEPLOY / "docker/proxy.yaml"
+    project, found = yaml.safe_load(path.read_text("utf-8")), services(path)
+    assert project["networks"]["models"] == {"internal": True}
+    assert found["vllm"]["networks"] == ["models"] and "ports" not in found["vllm"]
+    inside = {who for who, service in found.items() if "models" in service.get("networks", ())}
+    assert inside == {"vllm", "guard-1", "guard-2"}
+    assert [who for who, service in found.items() if "ports" in service] == ["nginx"]
+
+
+@pytest.mark.parametrize("path", COMPOSE, ids=name)
+def test_guards_run_with_nothing_that_they_do_not_need(path: Path) -> None:
+    for service in services(path).values():
+        if str(service.get("image", "")).startswith("guard-") and "command" in service:
+            assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
+            assert any(volume.endswith(":/bundles:ro") for volume in service["volumes"])
+            said = " ".join(service["healthcheck"]["test"])
+            port = service["command"][service["command"].index("--port") + 1]
+            assert f":{port}/health" in said
+
+
+@pytest.mark.parametrize("path", COMPOSE, ids=name)
+def test_compose_takes_it(path: Path) -> None:
+    docker = shutil.which("docker")
+    plugin = docker and subprocess.run([docker, "compose", "version"], capture_output=True)
+    if not plugin or plugin.returncode:
+        pytest.skip("docker compose is not installed")
+    needed = set(re.findall(r"\$\{(\w+):\?", path.read_text("utf-8")))
+    files = [path.with_name("server.yaml"), path] if path.stem == "server.cuda" else [path]
+    named = [word for file in files for word in ("-f", str(file))]
+    done = subprocess.run(
+        [str(docker), "compose", *named, "config", "--quiet"],
+        env={"PATH": "/usr/bin:/bin", **dict.fromkeys(needed, "x"), "VLLM_API_KEY": "x",
+             "GUARD_AUDIT_KEY": "x"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", UNITS, ids=name)
+def test_units_are_hardened_and_have_their_secrets_elsewhere(path: Path) -> None:
+    service = unit(path)["Service"]
+    assert HARDENED.items() <= dict(service).items()
+    assert service["RestartPreventExitStatus"] == "2"  # bad input does not mend itself
+    assert not re.search(r"(KEY|TOKEN)=", path.read_text("utf-8"))
+    example = path.parent / (Path(service["EnvironmentFile"]).name + ".example")
+    given = set(re.findall(r"^(\w+)=", example.read_text("utf-8"), re.M))
+    assert set(re.findall(r"\$\{(\w+)\}", service["ExecStart"])) <= given
+
+
+@pytest.mark.parametrize("path", UNITS, ids=name)
+def test_systemd_takes_it(path: Path, tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd is not installed")
+    copy = tmp_path / path.name  # the command is not installed here
+    copy.write_text(path.read_text("utf-8").replace("/opt/guard/bin/guard", "/bin/true"), "utf-8")
+    done = subprocess.run([analyze, "verify", str(copy)], capture_output=True, text=True)
+    assert path.name not in done.stderr, done.stderr
+
+
+def test_litellm_is_told_to_fail_closed() -> None:
+    path = DEPLOY / "litellm/config.yaml"
+    (guardrail,) = yaml.safe_load(path.read_text("utf-8"))["guardrails"]
+    said = guardrail["litellm_params"]
+    assert said["guardrail"] == "generic_guardrail_api"
+    assert set(said["mode"]) == {"pre_call", "post_call"}
+    assert said["default_on"] and said["fail_on_error"]
+    assert said["unreachable_fallback"] == "fail_closed"
+    assert said["streaming_transform_mode"] == "incremental_diff"
+    assert said["api_key"] == f"os.environ/{KEY}"
+    service = services(DEPLOY / "docker/guardrail.yaml")["guardrail"]
+    assert said["api_base"] == f"http://guardrail:{service['command'][6]}"
+    assert PATH.startswith("/beta/")  # LiteLLM adds it
+
+
+def test_envoy_serves_what_is_listed_and_streams() -> None:
+    value = yaml.safe_load((DEPLOY / "envoy/envoy.yaml").read_text("utf-8"))["static_resources"]
+    (chain,) = value["listeners"][0]["filter_chains"]
+    manager = chain["filters"][0]["typed_config"]
+    routes = manager["route_config"]
+    assert set(routes["request_headers_to_remove"]) == HEADERS
+    assert set(routes["response_headers_to_remove"]) == HEADERS
+    (host,) = routes["virtual_hosts"]
+    *listed, last = host["routes"]
+    assert last == {"match": {"prefix": "/"}, "direct_response": {"status": 404}}
+    assert [next(iter(route["match"].values())) for route in listed] == ["/health", "/v1/"]
+    assert {route["route"]["cluster"] for route in listed} == {
+        cluster["name"] for cluster in value["clusters"]
+    }
+    assert listed[1]["route"]["timeout"] == "0s"
+    assert listed[1]["route"]["retry_policy"]["retry_on"] == "connect-failure"
+    assert manager["normalize_path"] and manager["merge_slashes"]
+    assert manager["path_with_escaped_slashes_action"] == "REJECT_REQUEST"
+
+
+def test_filled_leaves_no_variable() -> None:
+    assert filled("${A:-b} ${C:?why} ${D} $E") == "b x x x"
+
+
+def test_the_chart_is_of_this_version() -> None:
+    chart = yaml.safe_load((DEPLOY / "helm/guard/Chart.yaml").read_text("utf-8"))
+    assert chart["appVersion"] == __version__
