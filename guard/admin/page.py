@@ -11,6 +11,7 @@ from guard.admin.schemas import Health
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
     ".js": "text/javascript; charset=utf-8",
 }
 _FILES = {

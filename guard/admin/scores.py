@@ -18,7 +18,8 @@ def stages_of(target: TargetRecord, bundle: Bundle) -> list[dict[str, Any]]:
 
     Of each stage: its kind, its threshold, its floor, the score that leaves no doubt, and the
     histogram of the held-out scores it was calibrated by (`edges` [bins + 1], counts [bins] of
-    each side); `unscored` are rows that say nothing of the stage.
+    each side); how many rows there are, how many reach the threshold, and how many say nothing
+    of the stage (`rows`, `reached`, `unscored`).
     """
     return [_stage(stage, bundle) for stage in target.stages]
 
@@ -41,5 +42,10 @@ def _stage(stage: StageRecord, bundle: Bundle) -> dict[str, Any]:
         "counts": {
             name: np.histogram(scores, edges)[0].tolist() for name, scores in finite.items()
         },
+        "reached": {
+            name: 0 if stage.threshold is None else int((scores >= stage.threshold).sum())
+            for name, scores in sides.items()
+        },
+        "rows": {name: len(scores) for name, scores in sides.items()},
         "unscored": {name: len(sides[name]) - len(finite[name]) for name in sides},
     }
