@@ -1,13 +1,13 @@
 """The audit as it grows: the latest events, counts, times of stages, and which process serves what.
 
-It reads forward from where the processes of now began, and checks no hashes: that is what
-verifying does.
+It reads the latest files of each chain and goes on from there; of what is older, only which process
+serves what. It checks no hashes: that is what verifying does.
 """
 
 import itertools
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from guard.errors import AuditError
 _EVENTS = 1000  # that are kept
 _TIMES = 2000  # of a stage
 _TOLD = ("decided", "hit", "unchecked", "refused", "changed", "abandoned", "asked")
-_START = (b'"kind":"start"', b'"kind":"serving"')
+_FILES = 4  # of a chain that are read whole; each has 16 MiB
+_START = b'"kind":"start"'
+_PROCESS = (_START, b'"kind":"serving"', b'"kind":"refused"')
 
 
 class Chain:
-    """One writer's chain, read from where its last process began.
+    """One writer's chain, read from its latest files on.
 
     Args:
         path: Its folder.
@@ -35,8 +37,27 @@ class Chain:
         self.path = path
         self.process: dict[str, Any] = {}
         files = segments(path)
-        self._file = next((file for file in reversed(files) if _begins(file)), None)
+        self._file = files[-_FILES:][0] if files else None
         self._offset = 0
+        for record in _begun(files[:-_FILES]):
+            self.take(record)
+
+    def take(self, record: Record) -> None:
+        """Notes what a record says of the process that writes."""
+        process, body = self.process, record.body
+        if record.kind == "start":
+            process.clear()
+            process |= {"role": body.get("role"), "pid": body.get("pid"), "since": record.at}
+            process["ended"] = None
+        elif record.kind == "serving":
+            modes = body.get("modes")
+            process |= {"bundle": body.get("bundle"), "serving_since": record.at}
+            process["modes"] = dict(modes) if isinstance(modes, Mapping) else {}
+            process.pop("refused", None)
+        elif record.kind == "refused":  # another version, which did not prove sound
+            process["refused"] = body.get("bundle")
+        elif record.kind == "stop":
+            process["ended"] = record.at
 
     def read(self) -> Iterator[Record]:
         """Reads on to what is the end for now."""
@@ -98,7 +119,7 @@ class Feed:
                 for path in writers(self.folder) if self.folder.is_dir() else ():
                     chain = self._chains.setdefault(path, Chain(path))
                     for record in chain.read():
-                        self._process(chain.process, record)
+                        chain.take(record)
                         found.append(record)
             except OSError as error:
                 raise AuditError(f"{self.folder}: cannot be read: {error.strerror}") from None
@@ -140,28 +161,11 @@ class Feed:
         """Returns which processes said that they serve, those that go on first."""
         with self._lock:
             served = [
-                {"writer": path.name, **chain.process}
+                {"writer": path.name, "ended": None, **chain.process}
                 for path, chain in self._chains.items()
                 if "bundle" in chain.process
             ]
         return sorted(served, key=lambda one: (one["ended"] is not None, one["writer"]))
-
-    def _process(self, process: dict[str, Any], record: Record) -> None:
-        body = record.body
-        if record.kind == "start":
-            process.clear()
-            process |= {"role": body.get("role"), "pid": body.get("pid"), "since": record.at}
-            process["ended"] = None
-        elif record.kind == "serving":
-            modes = body.get("modes")
-            process |= {"bundle": body.get("bundle"), "serving_since": record.at, "ended": None}
-            process["modes"] = dict(modes) if isinstance(modes, Mapping) else {}
-            process.pop("refused", None)
-        elif record.kind == "refused":  # another version, which did not prove sound
-            process["refused"] = body.get("bundle")
-        elif record.kind == "stop":
-            process["ended"] = record.at
-        process["last"] = record.at
 
     def _take(self, record: Record) -> None:
         body = record.body
@@ -184,7 +188,15 @@ class Feed:
             self.hits[body["target"], body["check"], body["action"]] += 1
 
 
-def _begins(file: Path) -> bool:
-    """Whether a process began, or said what it serves, in a segment."""
-    with open(file, "rb") as lines:
-        return any(mark in line for line in lines for mark in _START)
+def _begun(files: Sequence[Path]) -> list[Record]:
+    """What the last process in these files said of itself, from its start on."""
+    found: list[bytes] = []
+    for file in reversed(files):
+        with open(file, "rb") as lines:
+            told = [line for line in lines if any(mark in line for mark in _PROCESS)]
+        found = told + found
+        if any(_START in line for line in told):
+            break
+    records = [record for line in found if (record := parse(line.rstrip(b"\n"))) is not None]
+    starts = [place for place, record in enumerate(records) if record.kind == "start"]
+    return records[starts[-1] :] if starts else []

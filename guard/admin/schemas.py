@@ -166,7 +166,7 @@ class Events(BaseModel):
 
 
 class Counts(BaseModel):
-    """Counts of the audit since the processes of now began."""
+    """Counts of the latest part of the audit."""
 
     audited: bool
     since: str | None

@@ -109,7 +109,7 @@ def decisions(
 
 @router.get("/counts")
 def counts(given: Given) -> Counts:
-    """What was counted since the processes of now began."""
+    """What was counted in the latest part of the audit, since `since`."""
     feed = given.feed
     if feed is None:
         return Counts(audited=False, since=None, requests={}, targets=[], hits=[], stages={})

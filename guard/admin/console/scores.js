@@ -71,7 +71,7 @@ function margins(found) {
   if (found.margins === null) return null;
   const steps = Object.entries(found.margins).map(([step, count]) => [Number(step), count]).sort((a, b) => a[0] - b[0]);
   const caption = h("figcaption", {}, h("b", {}, "Requests that touched it"));
-  if (!steps.length) return h("figure", {}, caption, h("p", { class: "quiet" }, "None is in the audit since the processes of now began."));
+  if (!steps.length) return h("figure", {}, caption, h("p", { class: "quiet" }, "None is in the latest part of the audit."));
   const most = Math.max(...steps.map((one) => one[1]));
   const [height, last] = [100, 4.25];
   const bars = steps.map(([step, count]) => s("rect", {
@@ -79,7 +79,7 @@ function margins(found) {
     y: (height - (88 * count) / most).toFixed(1), height: ((88 * count) / most).toFixed(1),
   }));
   const total = steps.reduce((sum, one) => sum + one[1], 0);
-  const said = `${number(total)} in the audit, by how far they scored above the threshold (0; 4 is 4 or more), in units of how far everyday prompts lie below it. The audit keeps quarters only, and nothing of requests below the threshold.`;
+  const said = `${number(total)} in the latest part of the audit, by how far they scored above the threshold (0; 4 is 4 or more), in units of how far everyday prompts lie below it. The audit keeps quarters only, and nothing of requests below the threshold.`;
   return h("figure", {}, caption,
     s("svg", { viewBox: `0 0 ${WIDTH} ${height + 16}`, role: "img", "aria-label": said }, bars,
       s("line", { class: "axis", x1: 0, x2: WIDTH, y1: height, y2: height }), s("text", { x: 0, y: height + 13 }, "0"),
