@@ -1,5 +1,9 @@
 """Targets over HTTP: listed, added, revoked, switched, calibrated; once, audited, for a version."""
 
+import os
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ from guard.admin.writer import Writer
 from guard.audit.record import Sealer
 from guard.audit.verify import verify
 from guard.bundle import load_bundle
+from guard.errors import PolicyError
 from guard.guard import Guard
 from tests.admin.conftest import OTHER, Make
 from tests.audit.test_chain import told
@@ -231,3 +236,54 @@ def test_what_cannot_be_recorded_is_not_done(
     monkeypatch.setattr("guard.audit.chain.write_head", full)
     assert "No space" in failed(client.delete("/guard/targets/brennick"), 503)
     assert load_bundle(own).version == before
+
+
+def test_of_two_changes_to_one_version_one_is_made(client: TestClient, own: Path) -> None:
+    seen = {"If-Match": f'"{load_bundle(own).version}"'}
+
+    def switch(target: str) -> int:
+        body = {"mode": "off"}
+        return client.put(f"/guard/targets/{target}/mode", json=body, headers=seen).status_code
+
+    with ThreadPoolExecutor(3) as pool:
+        states = sorted(pool.map(switch, ("brennick", "vessmere", "tidewater")))
+    assert states == [200, 412, 412]
+    modes = [one.mode for one in load_bundle(own).manifest.targets]
+    assert modes.count("off") == 1
+
+
+def test_a_long_change_keeps_nobody_waiting(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def long(folder: Path, policy: Path, ids: Any, report: Any, wanted: Any) -> Any:
+        report("fitting newton")
+        begun.set()
+        assert end.wait(30)
+        raise PolicyError("policy.yaml: newton: too few rows")
+
+    monkeypatch.setattr("guard.admin.targets.add_targets", long)
+    with ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(client.put, "/guard/targets/newton")
+        assert begun.wait(30)
+        change = client.get("/guard/status").json()["change"]
+        assert len(listed(client)["targets"]) == 3
+        end.set()
+        assert "too few rows" in failed(adding.result(), 400)
+    assert (change["command"], change["who"], change["step"]) == (
+        "targets add", "alex", "fitting newton",
+    )  # fmt: skip
+    assert client.get("/guard/status").json()["change"] is None
+
+
+def test_what_a_kill_left_is_taken_away_later(client: TestClient, own: Path) -> None:
+    """It may hold what was revoked since; what is being written at this moment stays."""
+    old, new, other = (own.parent / f".bundle.{name}" for name in ("old", "new", "other"))
+    for left in (old, new):
+        shutil.copytree(own, left / "old")
+    other.mkdir()
+    for left in (old, other):
+        os.utime(left, (0, 0))
+    assert client.delete("/guard/targets/brennick").json()["changed"]
+    assert not old.exists() and new.exists() and other.exists()
