@@ -119,12 +119,12 @@ def _run(argv: list[str]) -> int:
         return _check(args)
     if args.command == "serve":
         return _serve(args.model, args.bundle, args.audit, rest)
+    if args.command == "admin":
+        return admin.run(args)
     if args.command == "audit":
         return audit.run(args)
     if args.command == "proxy":
         return proxy.run(args)
-    if args.command == "admin":
-        return admin.run(args)
     if args.command == "targets":
         return _targets(args)
     return _models(args.name)
@@ -207,8 +207,8 @@ def _parser() -> argparse.ArgumentParser:
     audited(sub, "decisions")
 
     proxy.options(add("proxy", proxy.HELP, proxy.DESCRIPTION))
-    admin.options(add("admin", admin.HELP, admin.DESCRIPTION))
     audit.options(add("audit", audit.HELP, audit.DESCRIPTION))
+    admin.options(add("admin", admin.HELP, admin.DESCRIPTION))
 
     sub = add("models", "prepare a built-in model", _MODELS)
     sub.add_argument("name", nargs="?", metavar="NAME")
