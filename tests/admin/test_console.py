@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+expect.set_options(timeout=60_000)  # a target that is added is fitted first
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
 
@@ -50,11 +51,12 @@ def page(browser: Browser) -> Iterator[Page]:
         viewport={"width": 390, "height": 844}, color_scheme="dark", reduced_motion="reduce"
     )
     page, wrong = context.new_page(), list[str]()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     page.on("requestfailed", lambda request: wrong.append(request.url))
     yield page
+    wrong = list(wrong)  # closing ends what is under way
     context.close()
     wanted = ("status of 401", "status of 500")  # of the tests' own making
     assert not [one for one in wrong if not any(status in one for status in wanted)]
@@ -154,8 +156,10 @@ def test_a_server_that_is_gone_is_told(page: Page, own: Path, policy: Path, bund
         expect(page.locator("#leakage-report")).to_contain_text("No report")
         expect(page.locator("#ask")).to_be_hidden()
         expect(page.get_by_role("button", name="Verify")).to_be_disabled()
+        page.locator("#audit").scroll_into_view_if_needed()
         page.route("**/guard/**", lambda route: route.fulfill(status=500, body="{}"))
         expect(page.get_by_role("alert")).to_contain_text("It answered 500")
+        expect(page.get_by_role("alert")).to_be_in_viewport()
         page.unroute("**/guard/**")
         expect(page.get_by_role("alert")).to_be_hidden()
 
