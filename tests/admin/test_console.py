@@ -56,10 +56,10 @@ def page(browser: Browser) -> Iterator[Page]:
     page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     page.on("requestfailed", lambda request: wrong.append(request.url))
     yield page
-    wrong = list(wrong)  # closing ends what is under way
+    said_so_far = list(wrong)  # closing ends what is under way
     context.close()
     wanted = ("status of 401", "status of 500")  # of the tests' own making
-    assert not [one for one in wrong if not any(status in one for status in wanted)]
+    assert not [one for one in said_so_far if not any(status in one for status in wanted)]
 
 
 def sign_in(page: Page, url: str, token: str = TOKEN) -> None:
