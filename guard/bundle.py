@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from guard.errors import BundleError
+from guard.exchange import exchange
 from guard.manifest import Manifest
 
 FORMAT = 4
@@ -184,6 +185,9 @@ def _swap(temp: Path, out: Path) -> None:
     if not out.exists():
         os.rename(temp, out)
         return
+    if exchange(temp, out):
+        return  # what was there is in `temp` now, and goes with it
+    # Here a kill between two lines leaves no bundle, but the old one beside where it was.
     old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         os.rename(out, old / "old")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guard import __version__
+from guard.admin import command as admin
 from guard.audit import command as audit
 from guard.errors import GuardError
 from guard.guardrail import command as guardrail
@@ -22,6 +23,7 @@ Make a served language model behave as if it had never learned what must be forg
      guard proxy             or in front of a server that cannot be changed
      guard guardrail         or asked by a LiteLLM gateway
   5. guard audit             what was changed and decided, and that nobody has edited it
+  6. guard admin             targets, decisions and scores over HTTP, and as a page
 """
 
 _COMPILE = """\
@@ -60,8 +62,8 @@ exit status: 0 whatever it decides, 2 for bad input.
 """
 
 _TARGETS = """\
-List, add or remove the targets of a bundle. Each change makes a new version of it, whole or not at
-all; the other targets decide as before.
+List, add, remove or switch the targets of a bundle. Each change makes a new version of it, whole or
+not at all; the other targets decide as before.
 
 A target that is added is described by a policy, as for `guard compile`, with the same model and
 encoder. Nothing is trained; it protects as soon as the new version is served.
@@ -70,6 +72,7 @@ examples:
   guard targets list --bundle bundle/
   guard targets add newton --bundle bundle/ --policy policy.yaml
   guard targets remove newton --bundle bundle/ --out without-newton/
+  guard targets mode newton enforce --bundle bundle/       # or shadow, or off
 """
 
 _SERVE = """\
@@ -119,6 +122,8 @@ def _run(argv: list[str]) -> int:
         return _check(args)
     if args.command == "serve":
         return _serve(args.model, args.bundle, args.audit, rest)
+    if args.command == "admin":
+        return admin.run(args)
     if args.command == "audit":
         return audit.run(args)
     if args.command == "proxy":
@@ -183,6 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         ("list", "what the bundle holds"),
         ("add", "add targets of a policy"),
         ("remove", "take targets out"),
+        ("mode", "enforce a target, watch it in shadow, or switch it off"),
     ):
         one = verbs.add_parser(verb, help=about, description=about, allow_abbrev=False)
         one.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
@@ -190,8 +196,10 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--json", action="store_true", help="one JSON object a target")
             continue
         which = "those that the bundle lacks" if verb == "add" else None
-        some = "*" if verb == "add" else "+"
+        some = {"add": "*", "remove": "+", "mode": None}[verb]
         one.add_argument("id", nargs=some, metavar="ID", help=f"targets ({which})" if which else "")
+        if verb == "mode":
+            one.add_argument("mode", choices=["shadow", "enforce", "off"], metavar="MODE")
         one.add_argument("--out", type=Path, metavar="BUNDLE", help="folder to make (in place)")
         audited(one, "who changed what")
         one.add_argument("--quiet", action="store_true", help="say nothing but errors")
@@ -206,6 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     proxy.options(add("proxy", proxy.HELP, proxy.DESCRIPTION))
     guardrail.options(add("guardrail", guardrail.HELP, guardrail.DESCRIPTION))
     audit.options(add("audit", audit.HELP, audit.DESCRIPTION))
+    admin.options(add("admin", admin.HELP, admin.DESCRIPTION))
 
     sub = add("models", "prepare a built-in model", _MODELS)
     sub.add_argument("name", nargs="?", metavar="NAME")
@@ -274,7 +283,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _targets(args: argparse.Namespace) -> int:
     from guard.audit.changes import recorded
-    from guard.targets import add_targets, list_targets, remove_targets
+    from guard.targets import add_targets, list_targets, remove_targets, set_mode
 
     def report(line: str) -> None:
         if not args.quiet:
@@ -301,6 +310,8 @@ def _targets(args: argparse.Namespace) -> int:
     with recorded(args.audit, f"targets {args.verb}", args.bundle, args.out) as note:
         if args.verb == "add":
             bundle = add_targets(args.bundle, args.policy, args.id, args.out, report)
+        elif args.verb == "mode":
+            bundle = set_mode(args.bundle, [args.id], args.mode, args.out)
         else:
             bundle = remove_targets(args.bundle, args.id, args.out)
         note(bundle)

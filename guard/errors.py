@@ -21,6 +21,10 @@ class BundleError(GuardError):
     """A bundle is missing, damaged, foreign or newer than this version."""
 
 
+class BusyError(BundleError):
+    """A bundle is being changed by somebody else at this moment."""
+
+
 class ModelError(GuardError):
     """A model cannot be found, prepared or read."""
 

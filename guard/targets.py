@@ -15,7 +15,7 @@ from guard.encoder import Encoder
 from guard.errors import GuardError, PolicyError
 from guard.everyday import describe, everyday
 from guard.identity import identify, model_folder
-from guard.manifest import TargetRecord
+from guard.manifest import Mode, TargetRecord
 from guard.models import resolve
 from guard.policy import Policy, Target, load_policy
 from guard.versions import alone, new_version
@@ -30,6 +30,7 @@ def add_targets(
     out: Path | None = None,
     report: Report = lambda line: None,
     encoder: Encoder | None = None,
+    wanted: Policy | None = None,
 ) -> Bundle:
     """Adds targets of a policy to a bundle.
 
@@ -43,6 +44,7 @@ def add_targets(
         out: The folder to make; the bundle itself is replaced without.
         report: Is told each step, a line at a time.
         encoder: The bundle's encoder where it is loaded already.
+        wanted: The policy where it is read already; `policy` is its name in messages then.
 
     Raises:
         GuardError: Bundle, policy or data are wrong. Nothing is written then, or the message says
@@ -52,7 +54,7 @@ def add_targets(
         bundle = load_bundle(folder)
         out = out or folder
         check_out(out)
-        wanted = load_policy(policy)
+        wanted = wanted or load_policy(policy)
         targets = _new(bundle, wanted, policy, ids)
         encoder = _checked(bundle, wanted, policy, encoder)
         background = everyday(wanted.background)
@@ -86,23 +88,65 @@ def remove_targets(folder: Path, ids: Collection[str], out: Path | None = None) 
     with alone(folder, out):
         bundle = load_bundle(folder)
         check_out(out or folder)
-        known = [target.id for target in bundle.manifest.targets]
-        for target in ids:
-            if target not in known:
-                raise GuardError(f"{folder}: has no target {target!r} (it has: {', '.join(known)})")
+        known = _known(bundle, ids)
         if not set(known) - set(ids):
             raise GuardError(f"{folder}: a bundle without targets guards nothing; leave one")
         kept = [t.model_dump() for t in bundle.manifest.targets if t.id not in ids]
         return new_version(bundle, out or folder, kept, {})
 
 
+def set_mode(folder: Path, ids: Collection[str], mode: Mode, out: Path | None = None) -> Bundle:
+    """Has targets enforced, watched in shadow, or switched off; nothing is fitted anew.
+
+    Args:
+        folder: The bundle.
+        ids: The targets.
+        mode: What they are from now on.
+        out: The folder to make; the bundle itself is replaced without.
+
+    Returns:
+        The version that has it: the one there is, where the targets are so already.
+
+    Raises:
+        GuardError: A target is not there; nothing is written then.
+    """
+    with alone(folder, out):
+        bundle = load_bundle(folder)
+        check_out(out or folder)
+        _known(bundle, ids)
+        targets = bundle.manifest.targets
+        if out is None and all(one.mode == mode for one in targets if one.id in ids):
+            return bundle
+        records = [
+            {**one.model_dump(), "mode": mode} if one.id in ids else one.model_dump()
+            for one in targets
+        ]
+        return new_version(bundle, out or folder, records, {})
+
+
 def list_targets(folder: Path) -> list[dict[str, Any]]:
     """Returns what a bundle says of each target: plain data."""
     bundle = load_bundle(folder)
-    return [_summary(bundle, target) for target in bundle.manifest.targets]
+    return [summary(bundle, target) for target in bundle.manifest.targets]
 
 
-def _summary(bundle: Bundle, target: TargetRecord) -> dict[str, Any]:
+def _known(bundle: Bundle, ids: Collection[str]) -> list[str]:
+    """The ids of all targets.
+
+    Raises:
+        GuardError: One that is asked for is not among them.
+    """
+    known = [target.id for target in bundle.manifest.targets]
+    for target in ids:
+        if target not in known:
+            raise GuardError(
+                f"{bundle.path}: has no target {target!r} (it has: {', '.join(known)})"
+            )
+    return known
+
+
+def summary(bundle: Bundle, target: TargetRecord) -> dict[str, Any]:
+    """Returns what a bundle says of one target: plain data."""
     return {
         "id": target.id,
         "mode": target.mode,

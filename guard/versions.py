@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from guard.bundle import FORMAT, Bundle, array_name, write_bundle
 from guard.compile import shared_record
 from guard.detectors.base import Parts
-from guard.errors import BundleError
+from guard.errors import BundleError, BusyError
 from guard.manifest import Manifest
 
 
@@ -46,10 +46,16 @@ def new_version(
 
 
 @contextmanager
-def alone(folder: Path, out: Path | None) -> Iterator[None]:
+def alone(folder: Path, out: Path | None, patience: float = -1) -> Iterator[None]:
     """Keeps other changes of a bundle waiting while it is changed in place.
 
+    Args:
+        folder: The bundle.
+        out: The folder that is made; nobody waits for another one than the bundle's.
+        patience: Seconds that the changes of others are waited for; below 0, as long as they take.
+
     Raises:
+        BusyError: Somebody else still changes it.
         BundleError: The bundle's folder cannot be written.
     """
     if (out and out.resolve() != folder.resolve()) or not folder.is_dir():
@@ -58,7 +64,9 @@ def alone(folder: Path, out: Path | None) -> Iterator[None]:
     # One for all: who holds it already may ask for it again.
     lock = FileLock(folder.parent / f".{folder.name}.lock", is_singleton=True)
     try:
-        lock.acquire()
+        lock.acquire(timeout=patience)
+    except Timeout:
+        raise BusyError(f"{folder}: is being changed by another process; try again") from None
     except OSError as error:
         raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
     try:

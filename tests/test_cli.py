@@ -63,6 +63,11 @@ def give(monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
         (["audit"], ["verify", "export", "mend", "GUARD_AUDIT_KEY", "examples:", "exit status: 0"]),
         (["audit", "verify"], ["FOLDER", "--since", "--json"]),
         (["audit", "export"], ["--reason", "--target", "--leakage", "--system", "--markdown"]),
+        (["targets", "mode"], ["--bundle", "--out", "ID", "MODE", "shadow"]),
+        (
+            ["admin"],
+            ["--bundle", "--policy", "--audit", "--port", "GUARD_ADMIN_TOKEN", "examples:"],
+        ),
         (["models"], ["NAME", "builtin:smollm2"]),
     ],
 )
@@ -109,6 +114,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["targets", "add", "a", "--policy", "p"],
         ["targets", "remove", "--bundle", "b"],
         ["targets", "remove", "a", "--bundle", "b", "--policy", "p"],
+        ["targets", "mode", "a", "--bundle", "b"],
+        ["targets", "mode", "a", "on", "--bundle", "b"],
+        ["admin", "--bundle", "b"],
         ["serve"],
         ["serve", "m"],
         ["models", "a", "b"],

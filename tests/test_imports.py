@@ -41,6 +41,7 @@ def test_import_guard_is_light() -> None:
         "import guard.recorder, guard.logs, guard.spans",
         "import guard.audit.verify, guard.audit.export, guard.audit.changes, guard.audit.command",
         "import guard.proxy.start, guard.proxy.app, guard.client",
+        "import guard.admin.start, guard.admin.app",
     ],
 )
 def test_importing_loads_no_model_library(code: str) -> None:

@@ -27,7 +27,11 @@ Note = Callable[[Bundle], None]
 
 @contextmanager
 def recorded(
-    folder: Path | None, command: str, before: Path, out: Path | None = None
+    folder: Path | None,
+    command: str,
+    before: Path,
+    out: Path | None = None,
+    by: str | None = None,
 ) -> Iterator[Note]:
     """Records a change of a bundle, in the audit that is given or that the environment names.
 
@@ -36,6 +40,7 @@ def recorded(
         command: What changes it.
         before: The bundle before the change; there may be none yet.
         out: The folder that is made, where it is another one.
+        by: Who changes it; this process's user without.
 
     Yields:
         What is to be told of the bundle after the change.
@@ -50,7 +55,7 @@ def recorded(
         return
     with alone(before, out):
         old = _loaded(before)
-        told = {"command": command, "who": who(), "before": old.version if old else None}
+        told = {"command": command, "who": by or who(), "before": old.version if old else None}
         begun: Item = (time.time(), "begun", told)
         start: Item = (time.time(), "start", {"role": "command", "pid": os.getpid()})
         chain = Chain.open(settings.folder, settings.writer, settings.sealer, start)
@@ -61,12 +66,12 @@ def recorded(
             chain.abandon()
             raise
         try:
-            yield lambda bundle: done.extend(_items(command, old, bundle))
+            yield lambda bundle: done.extend(_items(command, old, bundle, by))
         except BaseException as error:
             # Some commands make two versions: what was to stand in for a target may be there.
             left = _loaded(out or before)
             if left is not None and (old is None or left.version != old.version):
-                done = _items(command, old, left)
+                done = _items(command, old, left, by)
             done.append((time.time(), "abandoned", {"error": type(error).__name__, **told}))
             raise
         finally:
@@ -142,8 +147,8 @@ def _without_thresholds(target: TargetRecord) -> TargetRecord:
     return target.model_copy(update=update)
 
 
-def _items(command: str, before: Bundle | None, after: Bundle) -> list[Item]:
-    return [(one.time, "changed", body(one)) for one in differences(command, before, after)]
+def _items(command: str, before: Bundle | None, after: Bundle, by: str | None) -> list[Item]:
+    return [(one.time, "changed", body(one)) for one in differences(command, before, after, by)]
 
 
 def _append(chain: Chain, items: list[Item]) -> None:
