@@ -78,6 +78,9 @@ when the bundle was compiled.
 MODEL is a Hugging Face id or folder, or a built-in (see `guard models`). All further flags are
 those of `vllm serve`.
 
+What replaces the bundle's folder comes into force without a restart, once it has proved sound
+(GUARD_RELOAD=off: never). On SIGTERM, requests that run are finished (--shutdown-timeout, 25 s).
+
 example:
   guard serve builtin:smollm2 --bundle bundle/ --port 8000 --enforce-eager
 """
