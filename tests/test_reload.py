@@ -67,6 +67,7 @@ class World:
 
     def _load(self, folder: Path, before: Loaded) -> Loaded:
         assert before.version == self.served[-1]
+        assert folder == folder.resolve()  # a symlink that is switched meanwhile is no matter
         self.meanwhile()
         return Loaded(load_bundle(folder))
 
