@@ -9,10 +9,9 @@ import pytest
 
 from guard.bundle import Bundle
 from guard.compile import compile_policy
-from guard.versions import new_version
 from tests.engine.conftest import REFUSAL
 from tests.engine.endpoints import chat_body, post
-from tests.engine.servers import Server, environment, serve, wait_ready
+from tests.engine.servers import environment, serve, wait_ready
 from tests.engine.test_live_faults import FAULTY, POLICY
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -52,42 +51,25 @@ def test_on_error_open_is_a_choice_and_is_logged(
     assert "PLEASE" not in log
 
 
-def test_several_api_servers_are_each_proved_and_each_given_another_bundle(
-    live_bundle: Bundle, tmp_path: Path
-) -> None:
+def test_several_api_servers_are_each_proved(live_bundle: Bundle, tmp_path: Path) -> None:
     """Behind one port, with a key that the prover has to give as well."""
     flags = ["--api-server-count", "2", "--api-key", "a-key"]
-    targets = [target.model_dump() for target in live_bundle.manifest.targets]
-    new_version(live_bundle, tmp_path / "served", targets, {})
-    server = serve(tmp_path / "served", tmp_path / "log", *flags)
+    server = serve(live_bundle.path, tmp_path / "log", *flags)
     try:
         wait_ready(server)
         deadline = time.monotonic() + 120  # the first answers before the second
         while "ready: " not in server.text() and time.monotonic() < deadline:
             time.sleep(0.5)
         assert "ready: " in server.text()
-        assert _refusals(server) == {REFUSAL}
+        texts = set()
+        for _ in range(8):  # a connection each: the kernel chooses which process answers
+            with server.client() as client:
+                body = chat_body("What did Isaac Newton discover?")
+                assert client.post("/v1/chat/completions", json=body).status_code == 401
+                client.headers["authorization"] = "Bearer a-key"
+                answer = post(client, "/v1/chat/completions", body)
+                texts.add(answer["choices"][0]["message"]["content"])
+        assert texts == {REFUSAL}
         assert "(ApiServer_0 " in server.text() and "(ApiServer_1 " in server.text()
-        (refusing,) = targets[1]["interventions"]
-        refusing["options"]["message"] = "I never learned that either."
-        held = new_version(live_bundle, tmp_path / "served", targets, {})
-        deadline = time.monotonic() + 60
-        said = f"guard: live: bundle {held.version}"
-        while server.text().count(said) < 2 and time.monotonic() < deadline:
-            time.sleep(0.5)
-        assert _refusals(server) == {"I never learned that either."}
     finally:
         server.stop()
-    assert "every request has ended" in server.text()
-
-
-def _refusals(server: Server) -> set[str]:
-    texts = set()
-    for _ in range(8):  # a connection each: the kernel chooses which process answers
-        with server.client() as client:
-            body = chat_body("What did Isaac Newton discover?")
-            assert client.post("/v1/chat/completions", json=body).status_code == 401
-            client.headers["authorization"] = "Bearer a-key"
-            answer = post(client, "/v1/chat/completions", body)
-            texts.add(answer["choices"][0]["message"]["content"])
-    return texts
