@@ -71,6 +71,18 @@ def load_bundle(path: str | Path) -> Bundle:
     return Bundle(folder, _version(raw), manifest, arrays)
 
 
+def version_at(folder: Path) -> str:
+    """Returns the version of what lies in a folder, by its manifest's bytes; checks nothing.
+
+    Raises:
+        BundleError: There is no manifest.
+    """
+    try:
+        return _version((folder / MANIFEST).read_bytes())
+    except OSError:
+        raise BundleError(f"{folder}: not a bundle (it has no {MANIFEST})") from None
+
+
 def _parse(raw: bytes, path: Path) -> Manifest:
     try:
         value = json.loads(raw)

@@ -84,6 +84,9 @@ MODEL is a Hugging Face id or folder, or a built-in (see `guard models`). All fu
 those of `vllm serve`. Its routes are those of a table (docs/routes.md): whatever would load
 adapters, change weights or hand out what was not judged is not there.
 
+What replaces the bundle's folder comes into force without a restart, once it has proved sound
+(GUARD_RELOAD=off: never). On SIGTERM, requests that run are finished (--shutdown-timeout, 25 s).
+
 example:
   guard serve builtin:smollm2 --bundle bundle/ --port 8000 --enforce-eager
 """

@@ -165,6 +165,23 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A process was given another bundle, which did not prove sound: the one before stays.
+
+    Attributes:
+        bundle: The version that was refused; None where it cannot be told.
+        stays: The version that stays in force.
+        error: The class of what is wrong.
+        time: When, in seconds since 1970.
+    """
+
+    bundle: str | None
+    stays: str
+    error: str
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True)
 class Changed:
     """A target of a bundle was changed.
 
@@ -193,12 +210,13 @@ class Changed:
     time: float = field(default_factory=time.time)
 
 
-Event = Decided | Hit | Unchecked | Serving | Changed
+Event = Decided | Hit | Unchecked | Serving | Refused | Changed
 KINDS: Mapping[type[Event], str] = {
     Decided: "decided",
     Hit: "hit",
     Unchecked: "unchecked",
     Serving: "serving",
+    Refused: "refused",
     Changed: "changed",
 }
 

@@ -32,13 +32,16 @@ class Guard:
         output: How answers are checked; falsy where they are not.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, before: "Guard | None" = None) -> None:
         self.bundle = bundle
         manifest = bundle.manifest
         live = [target for target in manifest.targets if target.mode != "off"]
         self._modes = {target.id: target.mode for target in live}
         self._undetected = frozenset(target.id for target in live if not target.stages)
-        self.encoder = BundleEncoder(manifest.encoder.name, manifest.encoder.sha256)
+        encoder = BundleEncoder(manifest.encoder.name, manifest.encoder.sha256)
+        if before is not None and before.bundle.manifest.encoder == manifest.encoder:
+            encoder = before.encoder
+        self.encoder: BundleEncoder = encoder
         self._done: dict[str, Bands] = {}
         stages: dict[str, dict[str, Placed]] = {}
         for target in live:
@@ -58,13 +61,17 @@ class Guard:
         self.output = Output(bundle)
 
     @classmethod
-    def load(cls, path: str | Path) -> "Guard":
+    def load(cls, path: str | Path, before: "Guard | None" = None) -> "Guard":
         """Loads a bundle.
+
+        Args:
+            path: Its folder.
+            before: A guard whose encoder is used, where it is the bundle's.
 
         Raises:
             BundleError: It is missing, damaged, foreign or newer than this version.
         """
-        return cls(load_bundle(path))
+        return cls(load_bundle(path), before)
 
     @property
     def version(self) -> str:

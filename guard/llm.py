@@ -46,7 +46,8 @@ class GuardedLLM:
         **kwargs: Any,
     ) -> None:
         from guard.engine import compat, hooks, plugin
-        from guard.engine.frontend import Frontend, load_guard, make_mediator
+        from guard.engine.frontend import Frontend
+        from guard.engine.loading import load_guard, make_mediator
         from guard.engine.settings import Settings
         from guard.recorder import Recorder
 

@@ -12,7 +12,7 @@ from typing import Literal
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from guard.errors import OverloadError
-from guard.events import FAILED, OPENED, Decided, Event, Hit, Serving, Unchecked
+from guard.events import FAILED, OPENED, Decided, Event, Hit, Refused, Serving, Unchecked
 
 BUCKETS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
@@ -59,6 +59,12 @@ class Metrics:
         self._lost = Counter(
             "guard_audit_lost_total", "Audit records that could not be kept.", registry=registry
         )
+        self._reloads = Counter(
+            "guard_reloads_total",
+            "Bundles that a process was given while it served: served, or refused.",
+            ["result"],
+            registry=registry,
+        )
         self._bundle = Gauge(
             "guard_bundle_info", "1 for the bundle that is served.", ["version"],
             registry=registry, multiprocess_mode=_LIVE,
@@ -78,6 +84,8 @@ class Metrics:
             self._errors.labels(event.error).inc()
         elif isinstance(event, Serving):
             self._serving(event.bundle, event.before, event.modes)
+        elif isinstance(event, Refused):
+            self._reloads.labels("refused").inc()
 
     def stage(self, stage: str, seconds: float) -> None:
         """Takes how long a stage took."""
@@ -104,6 +112,7 @@ class Metrics:
 
     def _serving(self, version: str, before: str | None, modes: Mapping[str, str]) -> None:
         if before is not None and before != version:
+            self._reloads.labels("served").inc()
             self._bundle.labels(before).set(0)
         self._bundle.labels(version).set(1)
         for mode in ("enforce", "shadow", "off"):

@@ -14,6 +14,7 @@ from guard.events import (
     Decided,
     Hit,
     Noticed,
+    Refused,
     Serving,
     Unchecked,
     body,
@@ -76,6 +77,7 @@ def test_every_event_has_a_kind_and_a_form() -> None:
         Hit("r", "b", 0, "exact", "t", 3, "rollback"),
         Unchecked("r", "b", 0, "failed", "OutputError"),
         Serving("b", {"t": "enforce"}),
+        Refused("b", "a", "BundleError"),
         Changed("me", "compile", "added", "t", "", "enforce", None, None, "b"),
     )
     assert {type(event) for event in events} == set(KINDS)

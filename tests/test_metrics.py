@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from guard.events import Decided, Hit, Noticed, Serving, Unchecked
+from guard.events import Decided, Hit, Noticed, Refused, Serving, Unchecked
 from guard.metrics import BUCKETS, Metrics, metrics_of
 from tests.pages import ROOT
 
@@ -50,6 +50,19 @@ def test_decisions_are_counted_by_target_action_and_mode(registry: CollectorRegi
     assert value(registry, "guard_stage_seconds_count", stage="detect") == 1
     assert value(registry, "guard_stage_seconds_bucket", stage="detect", le="0.005") == 1
     assert value(registry, "guard_stage_seconds_bucket", stage="detect", le="0.0025") == 0
+
+
+def test_reloads_are_counted_by_what_became_of_them(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry)
+    metrics(Serving("b1", {"t": "enforce"}))
+    assert value(registry, "guard_reloads_total", result="served") is None
+    metrics(Refused("b2", "b1", "BundleError"))
+    metrics(Serving("b3", {"t": "shadow"}, before="b1"))
+    assert value(registry, "guard_reloads_total", result="served") == 1
+    assert value(registry, "guard_reloads_total", result="refused") == 1
+    assert value(registry, "guard_bundle_info", version="b1") == 0
+    assert value(registry, "guard_bundle_info", version="b3") == 1
+    assert value(registry, "guard_targets", mode="shadow") == 1
 
 
 def test_hits_bundle_and_losses(registry: CollectorRegistry) -> None:
@@ -134,12 +147,14 @@ def test_the_dashboard_names_metrics_and_labels_that_there_are(
     metrics(Decided("r", "b", "failed", (NOTICED,), {"detect": 0.1}, "OverloadError"))
     metrics(Hit("r", "b", 0, "exact", "t", 5, "rollback"))
     metrics(Serving("b1", {"t": "enforce"}))
+    metrics(Refused("b2", "b1", "BundleError"))
     board = json.loads((ROOT / "docs/deploy/grafana/guard.json").read_text("utf-8"))
     panels = [panel for panel in board["panels"] if panel["type"] != "row"]
     expressions = [target["expr"] for panel in panels for target in panel["targets"]]
     expressions += [one["definition"] for one in board["templating"]["list"] if "definition" in one]
     assert len(expressions) >= len(panels) >= 8
-    labels = {"target", "action", "mode", "check", "stage", "class", "version", "le", "instance"}
+    labels = {"target", "action", "mode", "check", "stage", "class", "version", "result", "le"}
+    labels.add("instance")
     named = set[str]()
     for expression in expressions:
         used = set(re.findall(r"\bguard_\w+", expression))

@@ -32,15 +32,16 @@ def answers_for(
     Raises:
         Exception: vLLM's validation error: its answers cannot be checked.
     """
-    output = frontend.guard.output
+    served = admitted.served
+    guard, mediator = served.guard, served.mediator
+    output = guard.output
     if not output or admitted.forced or compat.is_pooling(ask.params):
         return None
-    mediator = frontend.mediator
     ids = admitted.rendered["prompt_token_ids"]
     view = outcome.view if outcome is not None else None
     view = view if view is not None else mediator.view(ids, admitted.texts)
     question = _question(view)
-    doubted = frontend.guard.doubted(None if outcome is None else outcome.decision)
+    doubted = guard.doubted(None if outcome is None else outcome.decision)
 
     def readers(mode: Mode) -> Sequence[Reader]:
         return [reader for _, reader in output.start(question, view.text, doubted, mode)]
@@ -55,11 +56,10 @@ def answers_for(
     def count(action: str) -> None:
         frontend.counts[action] += 1
 
-    opened = frontend.guard.bundle.manifest.on_error == "open"
     checks = Checks(
         readers, output.rules, mediator.encode, switched, partial(frontend.hidden, admitted),
-        count, opened, frontend.tokenizer, frontend.record, partial(frontend.record.stage, "check"),
-        frontend.guard.version,
+        count, served.opens, frontend.tokenizer, frontend.record,
+        partial(frontend.record.stage, "check"), served.version,
     )  # fmt: skip
     return Answers(request_id, ask, admitted.params, checks)
 

@@ -20,12 +20,12 @@ from guard.engine.answering import answers_for
 from guard.engine.checking import Answers
 from guard.engine.lane import Ask
 from guard.engine.mediator import Mediator, Outcome, Progress
-from guard.engine.settings import Settings, start_key
+from guard.engine.served import Served, kept
+from guard.engine.settings import start_key
 from guard.engine.worker import Worker
-from guard.errors import AuditError, BundleError, EngineError, GuardError, InterventionError
+from guard.errors import AuditError, GuardError, InterventionError
 from guard.events import FAILED, OPENED, Decided, Noticed, request_name
 from guard.guard import Guard
-from guard.identity import identify, model_folder
 from guard.interventions.base import Request
 from guard.logs import told
 from guard.recorder import Recorder
@@ -50,6 +50,7 @@ class Admitted:
     Attributes:
         rendered: Its prompt in the engine's form.
         params: Its parameters, without whatever a client put where the guard's own things go.
+        served: The bundle that all of it is decided and checked by, to its last answer.
         lora_request: Its LoRA adapter, if any.
         probe: The token of a genuine probe, if it is one.
         forced: The answer to be scored, if an evaluator asks; its tokens.
@@ -59,6 +60,7 @@ class Admitted:
 
     rendered: dict[str, Any]
     params: Any
+    served: Served
     lora_request: Any = None
     probe: str | None = None
     forced: tuple[int, ...] = ()
@@ -90,60 +92,6 @@ class Settled:
     answers: Answers | None = None
 
 
-def load_guard(settings: Settings, vllm_config: Any) -> Guard:
-    """Loads the bundle for an engine that is about to start.
-
-    Raises:
-        GuardError: There is no readable bundle, or it was made for another model, or something
-            in the way the engine is started would leave the guard blind.
-    """
-    guard = Guard.load(settings.bundle)
-    if settings.version is not None and guard.version != settings.version:
-        raise BundleError(
-            f"{settings.bundle}: is version {guard.version}, not {settings.version} as at the "
-            "start; restart the server"
-        )
-    model = compat.served_folder(vllm_config)
-    wanted = guard.bundle.manifest.model
-    if identify(model_folder(model)) != wanted.sha256:
-        raise BundleError(
-            f"{settings.bundle}: was compiled for {wanted.name}, not for {model}; "
-            "set the policy's 'model' and run `guard compile` again"
-        )
-    if vllm_config.model_config.skip_tokenizer_init:
-        raise EngineError("--skip-tokenizer-init leaves the guard unable to read; take it away")
-    if vllm_config.kv_transfer_config is not None:
-        raise EngineError(
-            "--kv-transfer-config lets requests bring the state of other prompts; the guard does "
-            "not support it"
-        )
-    needed = evaluation.engine_args(guard, settings)
-    if missing := compat.missing_engine_args(vllm_config, needed):
-        raise EngineError(
-            f"the policy's interventions need the engine arguments {', '.join(missing)}; "
-            "start the engine with them"
-        )
-    if "logits_processors" in needed:
-        reason = compat.steering.unsupported_with_steering(vllm_config)
-        if reason is not None:
-            steered = "logits_processors" in guard.engine_args
-            who = "the policy's interventions steer" if steered else "the evaluation mode steers"
-            raise EngineError(f"{who} answers: {reason}")
-    return guard
-
-
-def make_mediator(guard: Guard, vllm_config: Any) -> Mediator:
-    """Prepares the judging of what a model reads, and tests it, before its engine starts.
-
-    Raises:
-        EngineError: A known prompt is decided otherwise than when the bundle was made.
-    """
-    tokenizer = compat.served_tokenizer(vllm_config)
-    mediator = Mediator(guard, tokenizer, model_folder(compat.served_folder(vllm_config)))
-    mediator.self_test()  # also loads what the first request would wait for
-    return mediator
-
-
 class Frontend:
     """Judges, edits and seals the requests of one engine.
 
@@ -164,8 +112,7 @@ class Frontend:
         evaluation: bool = False,
         recorder: Recorder | None = None,
     ) -> None:
-        self.mediator = mediator
-        self.guard = mediator.guard
+        self.served = Served(mediator)  # exchanged whole, by whoever reloads
         self.tokenizer = mediator.tokenizer
         self.engine = engine
         self.sealed = sealed
@@ -175,7 +122,17 @@ class Frontend:
         self.record = recorder or Recorder()
         self.edited_bytes = 0
         self.seals = verdict.Seals(start_key())
-        self.worker = Worker(self.guard.bundle.manifest.timeout)
+        self.worker = Worker(self.served.timeout)
+
+    @property
+    def mediator(self) -> Mediator:
+        """What judges requests that come now. Those that came before keep to theirs."""
+        return self.served.mediator
+
+    @property
+    def guard(self) -> Guard:
+        """The guard of requests that come now."""
+        return self.served.guard
 
     def admit(
         self,
@@ -206,12 +163,17 @@ class Frontend:
         forced = ()
         if self.evaluation and evaluation.evaluating.get():
             forced = tuple(sent.get(verdict.FORCED, ()))
-        kept = {k: v for k, v in sent.items() if not str(k).startswith(verdict.PREFIX)}
+        clean = {k: v for k, v in sent.items() if not str(k).startswith(verdict.PREFIX)}
         texts = compat.steering_texts(params, self.tokenizer)
         if sum(map(len, texts)) > compat.MOST_STEERING:
             raise compat.bad_request("The output format is too large to be judged.")
-        params = compat.with_extra_args(params, kept)
-        return Admitted(rendered, params, lora_request, probe, forced, texts, trace)
+        params = compat.with_extra_args(params, clean)
+        return Admitted(rendered, params, self._keeps(), lora_request, probe, forced, texts, trace)
+
+    def _keeps(self) -> Served:
+        """The bundle that a request keeps to: what is in force as its first part comes."""
+        held, now = kept.get(), self.served
+        return now if held is None else held.setdefault(self, now)
 
     def judged(self, request_id: str, admitted: Admitted) -> Settled:
         """Judges, settles, and waits for it.
@@ -222,7 +184,10 @@ class Frontend:
         progress = Progress()
         context = contextvars.copy_context()  # goes along: a beam search is known by it
         try:
-            return self.worker.call(lambda: context.run(self._work, request_id, admitted, progress))
+            return self.worker.call(
+                lambda: context.run(self._work, request_id, admitted, progress),
+                admitted.served.timeout,
+            )
         except Exception as error:
             return self._failed(request_id, admitted, progress, error)
 
@@ -232,7 +197,8 @@ class Frontend:
         context = contextvars.copy_context()
         try:
             return await self.worker.acall(
-                lambda: context.run(self._work, request_id, admitted, progress)
+                lambda: context.run(self._work, request_id, admitted, progress),
+                admitted.served.timeout,
             )
         except Exception as error:
             return self._failed(request_id, admitted, progress, error)
@@ -241,7 +207,7 @@ class Frontend:
         """What runs in a worker thread, so that neither event loop nor caller is held up."""
         progress.passed("wait")
         ids = admitted.rendered["prompt_token_ids"]
-        outcome = self.mediator.judge(ids, admitted.texts, progress)
+        outcome = admitted.served.mediator.judge(ids, admitted.texts, progress)
         return self._settle(request_id, admitted, outcome, progress)
 
     def _failed(
@@ -254,9 +220,14 @@ class Frontend:
         cause = error.__cause__ or error
         # Not the message of an unknown error: it could quote the prompt.
         reason = str(error) if type(error).__module__.startswith("guard.") else type(cause).__name__
-        event = self._unjudged(name, progress, error if isinstance(error, GuardError) else cause)
+        found = () if progress.decision is None else progress.decision.findings
+        event = Decided(
+            name, admitted.served.version, FAILED, tuple(map(Noticed.of, found)),
+            dict(progress.seconds),
+            type(error if isinstance(error, GuardError) else cause).__name__,
+        )  # fmt: skip
         # What is found to be flagged is never let through, whatever failed after that.
-        if self.guard.bundle.manifest.on_error == "open" and not progress.enforced:
+        if admitted.served.opens and not progress.enforced:
             self._recorded(replace(event, action=OPENED), admitted)
             self.counts["opened"] += 1
             logger.error(
@@ -273,14 +244,6 @@ class Frontend:
             "guard: request %s could not be judged (%s): refused", name, reason, extra=told(event)
         )
         raise compat.unavailable(UNJUDGED) from None
-
-    def _unjudged(self, name: str, progress: Progress, error: BaseException) -> Decided:
-        """The event of a request that could not be judged, or not be dealt with as was decided."""
-        found = () if progress.decision is None else progress.decision.findings
-        return Decided(
-            name, self.guard.version, FAILED, tuple(map(Noticed.of, found)),
-            dict(progress.seconds), type(error).__name__,
-        )  # fmt: skip
 
     def _recorded(self, event: Decided, admitted: Admitted) -> None:
         """Records what became of a request that could not be judged.
@@ -355,7 +318,7 @@ class Frontend:
     def edited(self, admitted: Admitted, edited: Request, action: str) -> tuple[Any, Any, Any]:
         """What the engine is asked in place of a prompt: prompt, parameters, adapter."""
         rendered = admitted.rendered
-        salt = self._salt(rendered.get("cache_salt"), action)
+        salt = _salt(rendered.get("cache_salt"), admitted.served.version, action)
         params = compat.without_revealing(admitted.params)
         return (
             compat.edited_prompt(self.engine, rendered, edited, salt),
@@ -363,13 +326,18 @@ class Frontend:
             compat.adapter_request(edited.adapter) or admitted.lora_request,
         )
 
-    def sealed_ask(self, ask: Ask) -> Any:
-        """The parameters of what the engine is asked, with their seal."""
+    def sealed_ask(self, ask: Ask, served: Served) -> Any:
+        """The parameters of what the engine is asked, with their seal.
+
+        Args:
+            ask: What it is asked.
+            served: The bundle that has judged it.
+        """
         if not self.sealed:
             return ask.params
         args = compat.extra_args(ask.params)
         digest = compat.digest_prompt(ask.prompt, ask.lora_request, args)
-        seal = self.seals.seal(digest, self.guard.version)
+        seal = self.seals.seal(digest, served.version)
         return compat.with_extra_args(ask.params, {**args, verdict.FIELD: seal})
 
     def _going(
@@ -378,25 +346,27 @@ class Frontend:
         """What goes to the engine: once and sealed, or by whatever checks its answers."""
         answers = answers_for(self, request_id, admitted, outcome, ask)
         if answers is None:
-            return Settled(None, ask.prompt, self.sealed_ask(ask), ask.lora_request)
+            sealed = self.sealed_ask(ask, admitted.served)
+            return Settled(None, ask.prompt, sealed, ask.lora_request)
         if in_beam_search.get():
             raise compat.bad_request("Beam search is not available on this server.")
         return Settled(None, ask.prompt, ask.params, ask.lora_request, answers=answers)
-
-    def _salt(self, client: str | None, action: str) -> str:
-        """A cache salt that keeps an edited prompt apart, and tenants apart from each other."""
-        text = f"{client or ''}\0{self.guard.version}\0{action}"
-        return "guard-" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
     def _attest(self, request_id: str, admitted: Admitted, decision: Decision) -> Any:
         """The signed answer to a probe: what was decided, in which process, by which bundle."""
         statement = {
             "flagged": [finding.target for finding in decision.findings],
             "action": decision.action,
-            "bundle": self.guard.version,
+            "bundle": admitted.served.version,
             "process": os.getpid(),
             "unsealed_refused": self.core_proved,
         }
         text = self.seals.attest(admitted.probe or "", statement)
         params = compat.untrimmed(admitted.params)
         return compat.finished_output(request_id, admitted.rendered, text, self.tokenizer, params)
+
+
+def _salt(client: str | None, version: str, action: str) -> str:
+    """A cache salt that keeps an edited prompt apart, and tenants and versions from each other."""
+    text = f"{client or ''}\0{version}\0{action}"
+    return "guard-" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]

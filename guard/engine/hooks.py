@@ -3,15 +3,20 @@
 Each is installed once per process and does nothing for an engine that no bundle guards.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from guard.audit.settings import audit_settings
 from guard.engine import compat, evaluation
 from guard.engine.collector import Checked, CheckedCollector
-from guard.engine.frontend import Frontend, in_beam_search, load_guard, make_mediator
+from guard.engine.frontend import Frontend, in_beam_search
 from guard.engine.lane import Ask
+from guard.engine.loading import load_guard, make_mediator
+from guard.engine.reloading import EngineReloader
+from guard.engine.served import kept
 from guard.engine.settings import from_config, start_key
 from guard.engine.verdict import FIELD, Seals
 from guard.errors import EngineError
@@ -33,8 +38,9 @@ def install() -> None:
     """Wraps every place where a request passes."""
     compat.quiet_self_tests()
     compat.wrap(_CONFIG, create_engine_config)
-    compat.wrap(f"{_ASYNC}.__init__", init_frontend)
+    compat.wrap(f"{_ASYNC}.__init__", init_frontend_async)
     compat.wrap(f"{_ASYNC}.add_request", add_request_async)
+    compat.wrap(f"{_ASYNC}.shutdown", shutdown)
     compat.wrap(f"{_SYNC}.__init__", init_frontend)
     compat.wrap(f"{_SYNC}.add_request", add_request)
     compat.wrap(f"{_SYNC}.step", step)
@@ -112,6 +118,32 @@ def init_frontend(original: Any) -> Any:
     return guarded
 
 
+def init_frontend_async(original: Any) -> Any:
+    """Does the same for an engine that can exchange its bundle while it answers."""
+    started = init_frontend(original)
+
+    def guarded(self: Any, vllm_config: Any, *args: Any, **kwargs: Any) -> None:
+        started(self, vllm_config, *args, **kwargs)
+        settings, frontend = from_config(vllm_config.additional_config), _frontend(self)
+        if settings is None or frontend is None or settings.reload is None:
+            return
+        self._guard_reloader = EngineReloader(frontend, settings, vllm_config, settings.reload)
+        self._guard_reloader.start()
+
+    return guarded
+
+
+def shutdown(original: Any) -> Any:
+    """Looks for no other bundle any more."""
+
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if (reloader := getattr(self, "_guard_reloader", None)) is not None:
+            reloader.close()
+        return original(self, *args, **kwargs)
+
+    return guarded
+
+
 def attach(engine: Any, frontend: Frontend) -> None:
     """Makes an engine guarded."""
     engine._guard_frontend = frontend
@@ -150,15 +182,18 @@ def add_request_async(original: Any) -> Any:
         admitted = frontend.admit(
             prompt, params, kwargs.get("lora_request"), kwargs.get("trace_headers")
         )
+        served = admitted.served
         if not frontend.core_proved:
             if not await compat.unsealed_is_refused(self, prompt["prompt_token_ids"]):
                 raise compat.unavailable("The engine process is not guarded.")
             try:
-                await compat.lora.load_adapters(self, frontend.guard.adapters)
+                await compat.lora.load_adapters(self, served.guard.adapters)
             except EngineError as error:
                 logger.error("guard: %s", error)
                 raise compat.unavailable("The engine cannot load an adapter.") from None
             frontend.core_proved = True
+            if (reloader := getattr(self, "_guard_reloader", None)) is not None:
+                reloader.loop = asyncio.get_running_loop()
         settled = await frontend.ajudged(request_id, admitted)
         if settled.output is not None:
             return compat.collected(settled.output, params)
@@ -169,7 +204,7 @@ def add_request_async(original: Any) -> Any:
 
         async def send(ask: Ask) -> Any:
             kwargs["lora_request"] = ask.lora_request
-            params = frontend.sealed_ask(ask)
+            params = frontend.sealed_ask(ask, served)
             return await original(self, request_id, ask.prompt, params, **kwargs)
 
         async def abort(identities: list[str]) -> None:
@@ -177,7 +212,7 @@ def add_request_async(original: Any) -> Any:
 
         if settled.answers is not None:
             shown = settled.hide or _as_it_is
-            work = frontend.worker.acall
+            work = partial(frontend.worker.acall, timeout=served.timeout)
             return await CheckedCollector(
                 settled.answers, send, abort, work, shown, release
             ).start()
@@ -218,7 +253,8 @@ def add_request(original: Any) -> Any:
 
             def send(name: str, ask: Ask) -> Any:
                 options = {**kwargs, "lora_request": ask.lora_request}
-                return original(self, name, ask.prompt, frontend.sealed_ask(ask), **options)
+                sealed = frontend.sealed_ask(ask, admitted.served)
+                return original(self, name, ask.prompt, sealed, **options)
 
             shown = settled.hide or _as_it_is
             return self._guard_checked.start(request_id, settled.answers, shown, send)
@@ -345,6 +381,8 @@ def beam_search_async(original: Any) -> Any:
         if frontend is None:
             stream = original(self, prompt, request_id, params, lora_request, *args, **kwargs)
         else:
+            if kept.get() is None:  # all that the search asks is judged by one bundle
+                kept.set({})
             admitted = frontend.admit(prompt, compat.no_params(params), lora_request)
             settled = await frontend.ajudged(request_id, admitted)
             if settled.output or settled.hide or settled.answers:

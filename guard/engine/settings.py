@@ -13,6 +13,7 @@ from typing import Any
 
 from guard.errors import EngineError
 from guard.registry import nearest
+from guard.reload import SECONDS, reload_seconds
 
 BUNDLE = "GUARD_BUNDLE"
 VERSION = "GUARD_BUNDLE_VERSION"
@@ -30,11 +31,13 @@ class Settings:
         bundle: The bundle's folder.
         version: The version that it must have, when whoever started the engine has pinned it.
         evaluation: Whether answers can be scored; see `guard.engine.evaluation`.
+        reload: Seconds between two looks for another version; None where it is never exchanged.
     """
 
     bundle: Path
     version: str | None = None
     evaluation: bool = False
+    reload: float | None = SECONDS
 
 
 def from_environment() -> Settings | None:
@@ -45,7 +48,7 @@ def from_environment() -> Settings | None:
     if not bundle:
         raise EngineError(f"{BUNDLE} is set but empty; give a bundle's folder, or unset it")
     version = os.environ.get(VERSION) or None
-    return Settings(Path(bundle), version, evaluation_token() is not None)
+    return Settings(Path(bundle), version, evaluation_token() is not None, reload_seconds())
 
 
 def evaluation_token() -> str | None:
@@ -93,7 +96,8 @@ def from_config(additional: Any) -> Settings | None:
         raise EngineError("additional config: guard.version: give the bundle's version, a text")
     if not isinstance(evaluation, bool | None):
         raise EngineError("additional config: guard.evaluation: give true or false")
-    return Settings(Path(bundle), version, bool(evaluation))
+    # Who names a version in a configuration means that one.
+    return Settings(Path(bundle), version, bool(evaluation), None if version else reload_seconds())
 
 
 def start_key() -> bytes:

@@ -22,7 +22,7 @@ class Worker:
     """A few daemon threads that run judgements.
 
     Args:
-        timeout: Seconds that a judgement may take, waiting included.
+        timeout: Seconds that a judgement may take, waiting included, where none are given with it.
         threads: How many run at once.
         most_stuck: How many threads may hang before judging ends.
         most_waiting: How many jobs may wait; one more is refused at once.
@@ -40,38 +40,53 @@ class Worker:
         for _ in range(threads):
             self._start()
 
-    def call(self, job: Callable[[], T]) -> T:
+    @property
+    def ended(self) -> bool:
+        """Whether so many threads hang that nothing is judged any more."""
+        return self.stuck >= self.most_stuck
+
+    def call(self, job: Callable[[], T], timeout: float | None = None) -> T:
         """Runs a job and waits for it.
 
+        Args:
+            job: The job.
+            timeout: Seconds that it may take.
+
         Raises:
             DetectionError: It took too long, or judging has ended.
         """
+        seconds = self.timeout if timeout is None else timeout
         future = self._submit(job)
         try:
-            return future.result(self.timeout)
+            return future.result(seconds)
         except concurrent.futures.TimeoutError:
-            raise self._give_up(future) from None
+            raise self._give_up(future, seconds) from None
 
-    async def acall(self, job: Callable[[], T]) -> T:
+    async def acall(self, job: Callable[[], T], timeout: float | None = None) -> T:
         """Runs a job and awaits it, the event loop going on.
+
+        Args:
+            job: The job.
+            timeout: Seconds that it may take.
 
         Raises:
             DetectionError: It took too long, or judging has ended.
         """
+        seconds = self.timeout if timeout is None else timeout
         future = self._submit(job)
         waiter = asyncio.wrap_future(future)
         try:
-            done, _ = await asyncio.wait({waiter}, timeout=self.timeout)
+            done, _ = await asyncio.wait({waiter}, timeout=seconds)
         except asyncio.CancelledError:  # the client went away: others need not wait behind it
             future.cancel()
             raise
         if not done:
             waiter.add_done_callback(_ignore)
-            raise self._give_up(future)
+            raise self._give_up(future, seconds)
         return waiter.result()
 
     def _submit(self, job: Callable[[], T]) -> "concurrent.futures.Future[T]":
-        if self.stuck >= self.most_stuck:
+        if self.ended:
             raise OverloadError(f"judging has ended: {self.stuck} detector threads hang")
         if self._jobs.qsize() >= self.most_waiting:
             raise OverloadError(f"{self.most_waiting} requests wait to be judged already")
@@ -79,14 +94,14 @@ class Worker:
         self._jobs.put((future, job))
         return future
 
-    def _give_up(self, future: "concurrent.futures.Future[Any]") -> DetectionError:
+    def _give_up(self, future: "concurrent.futures.Future[Any]", seconds: float) -> DetectionError:
         if not future.cancel():  # it runs: its thread hangs, and is replaced
             with self._lock:
                 self.stuck += 1
                 if self.stuck < self.most_stuck:
                     self._start()
             future.add_done_callback(self._came_back)
-        return DetectionError(f"judging took longer than {self.timeout:g} s")
+        return DetectionError(f"judging took longer than {seconds:g} s")
 
     def _came_back(self, _: "concurrent.futures.Future[Any]") -> None:
         with self._lock:

@@ -13,6 +13,7 @@ from typing import Any
 
 REPORT = "GUARD_REPORT_FD"
 GATE = "guard.server.gate.ReadyGate"
+HEALTH = "guard.server.health.Health"
 SCORES = "guard.server.scoring.ScoreRoute"
 
 
@@ -21,6 +22,7 @@ def main() -> None:
     _end_with_parent()
     from guard.engine import compat, plugin
     from guard.errors import EngineError
+    from guard.server.drain import SECONDS
 
     plugin.register()  # before the flags are read: refuse an unknown vLLM at once
 
@@ -28,7 +30,8 @@ def main() -> None:
         for flag in ("grpc", "headless", "data_parallel_multi_port_external_lb"):
             if getattr(args, flag, False):
                 raise EngineError(f"--{flag.replace('_', '-')} cannot be proved from outside yet")
-        args.middleware = [*args.middleware, SCORES, GATE]  # the last one is the outermost
+        # The last one is the outermost.
+        args.middleware = [*args.middleware, SCORES, HEALTH, GATE]
         report = {
             "host": args.host,
             "port": args.port,
@@ -38,12 +41,14 @@ def main() -> None:
             "keys": [key for key in (args.api_key or [os.environ.get("VLLM_API_KEY")]) if key],
             "model": (args.served_model_name or [args.model_tag or args.model])[0],
             "processes": compat.front_ends(args),
+            "drain": args.shutdown_timeout,
         }
+        args.shutdown_timeout = 0  # the parent has drained before it tells vLLM to end
         with open(int(os.environ.pop(REPORT)), "w", encoding="utf-8") as pipe:
             json.dump(report, pipe)
 
     try:
-        compat.run_server(sys.argv[1:], ready)
+        compat.run_server(sys.argv[1:], ready, shutdown_timeout=SECONDS)
     except EngineError as error:
         sys.exit(f"guard: {error}")
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import httpx
 
-from guard.bundle import Bundle
+from guard.bundle import Bundle, load_bundle
 from guard.engine.verdict import PROBE, Seals
 from guard.errors import EngineError
+
+_CHANGES = 20  # versions that may come into force while a server is proved
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,11 @@ class Address:
 class Prover:
     """Proves a guarded server live, and opens its gate.
 
+    Attributes:
+        bundle: The bundle that is live in it: where its folder holds another one meanwhile, that.
+
     Args:
-        bundle: The bundle that must be live in it.
+        bundle: The bundle that it was started with.
         key: The secret of this start.
         address: Where it listens.
     """
@@ -81,13 +86,6 @@ class Prover:
         Raises:
             EngineError: The guard is not live, or decides otherwise than its bundle.
         """
-        cases = [
-            (target.id, prompt, expected)
-            for target in self.bundle.manifest.targets
-            if target.mode != "off"
-            for prompts, expected in ((target.positives, True), (target.negatives, False))
-            for prompt in prompts
-        ]
         proved: set[int] = set()
         # Which process answers is the kernel's choice: ask until each has answered.
         for _ in range(100 * self.address.processes):
@@ -96,9 +94,7 @@ class Prover:
                 if process in proved:
                     time.sleep(0.05)
                     continue
-                for case in cases:
-                    if self._statement(client, *case) != process:
-                        raise EngineError("the server's answers came from several processes")
+                self._prove(client, process)
                 self._gate(client, "open")
                 proved.add(process)
             if len(proved) >= self.address.processes:
@@ -106,6 +102,23 @@ class Prover:
         raise EngineError(
             f"only {len(proved)} of {self.address.processes} server processes could be proved"
         )
+
+    def _prove(self, client: httpx.Client, process: int) -> None:
+        """Proves one process, by the bundle that is in force in it."""
+        for _ in range(_CHANGES):
+            try:
+                for case in _cases(self.bundle):
+                    if self._statement(client, *case) != process:
+                        raise EngineError("the server's answers came from several processes")
+                return
+            except _OtherBundle as other:
+                error = other
+            held = load_bundle(self.bundle.path)
+            if held.version == error.version:
+                self.bundle = held
+            else:  # the server is about to find what the folder holds; or it has another folder
+                time.sleep(0.25)
+        raise EngineError(f"the server guards by bundle {error.version}, not by this one")
 
     def _gate(self, client: httpx.Client, purpose: str) -> int:
         """Asks the gate itself; returns the process that answers."""
@@ -139,7 +152,7 @@ class Prover:
         if said is None:
             raise EngineError("the server answered without its guard: the plugin is not live in it")
         if said["bundle"] != self.bundle.version:
-            raise EngineError(f"the server guards by bundle {said['bundle']}, not by this one")
+            raise _OtherBundle(said["bundle"])
         if said["unsealed_refused"] is not True:
             raise EngineError("the engine process takes requests that were not judged")
         if (target in said["flagged"]) != expected:
@@ -160,6 +173,23 @@ class Prover:
         if self.address.key is not None:
             headers["authorization"] = f"Bearer {self.address.key}"
         return headers
+
+
+class _OtherBundle(Exception):
+    def __init__(self, version: str) -> None:
+        super().__init__(version)
+        self.version = version
+
+
+def _cases(bundle: Bundle) -> list[tuple[str, str, bool]]:
+    """Known prompts, with their target and whether they are to be flagged."""
+    return [
+        (target.id, prompt, expected)
+        for target in bundle.manifest.targets
+        if target.mode != "off"
+        for prompts, expected in ((target.positives, True), (target.negatives, False))
+        for prompt in prompts
+    ]
 
 
 def _message(response: httpx.Response) -> str:

@@ -8,17 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from guard.audit.settings import FOLDER, audit_settings
 from guard.batching import THREADS
-from guard.bundle import load_bundle
+from guard.bundle import Bundle, load_bundle
 from guard.engine import settings
 from guard.engine.compat import check_version
 from guard.errors import EngineError
 from guard.models import resolve
+from guard.reload import reload_seconds
+from guard.server import drain
 from guard.server.child import REPORT
 from guard.server.probe import Address, Prover
 
@@ -46,21 +49,38 @@ def serve(
     """
     check_version()
     bundle = load_bundle(bundle_path)
+    reload_seconds()  # a wrong value is known before anything starts
     key = secrets.token_hex(32)
-    environment = _environment(bundle_path.resolve(), bundle.version, key)
+    # A symlink stays one: it may be switched to another version.
+    environment = _environment(bundle_path.absolute(), bundle.version, key)
     if (audited := audit_settings(audit)) is not None:
         audited.check()
         environment[FOLDER] = str(audited.folder)
         report(f"decisions are recorded in {audited.folder}")
     folder = resolve(model)
     named = [] if _gives(flags, "--served-model-name") else ["--served-model-name", model]
-    reading, writing = os.pipe()
-    environment[REPORT] = str(writing)
     report(f"starting vLLM with {model}, guarded by bundle {bundle.version}")
     if settings.evaluation_token() is not None:
         report(f"evaluation mode: who knows {settings.EVALUATION} may score answers")
+    with closing(drain.Drain()) as draining:
+        environment[drain.FOLDER] = str(draining.folder)
+        command = [sys.executable, "-m", "guard.server.child", folder, *named, *flags]
+        return _run(command, environment, bundle, bytes.fromhex(key), draining, report)
+
+
+def _run(
+    command: Sequence[str],
+    environment: dict[str, str],
+    bundle: Bundle,
+    key: bytes,
+    draining: drain.Drain,
+    report: Report,
+) -> int:
+    """Stays with the server from its start to its end; returns its exit status."""
+    reading, writing = os.pipe()
+    environment[REPORT] = str(writing)
     child = subprocess.Popen(
-        [sys.executable, "-m", "guard.server.child", folder, *named, *flags],
+        command,
         env=environment,
         pass_fds=(writing,),
         start_new_session=True,  # so that the whole of vLLM can be ended together
@@ -72,16 +92,27 @@ def serve(
             said = pipe.read()
         if not said:  # it ended: vLLM has said why
             return _status(child.wait()) or 1
-        prover = Prover(bundle, bytes.fromhex(key), Address.of(json.loads(said)))
+        server = json.loads(said)
+        prover = Prover(bundle, key, Address.of(server))
         while not prover.listening():
             if child.poll() is not None:
                 return _status(child.returncode) or 1
             time.sleep(0.25)
         prover.prove_and_open()
-        targets = sum(target.mode != "off" for target in bundle.manifest.targets)
+        targets = sum(target.mode != "off" for target in prover.bundle.manifest.targets)
         where = prover.address.uds or prover.address.url
-        _on_signals(lambda number, _: child.send_signal(number))  # vLLM ends as it knows best
+        asked: list[int] = []
+        _on_signals(lambda number, _: asked.append(number))
         report(f"ready: {where} is guarded: {targets} targets, proved live")
+        while child.poll() is None and not asked:
+            time.sleep(0.1)
+        if asked:
+            report(f"ending: requests that run have {server['drain']} s")
+            # A second signal is impatience.
+            done = draining(server["drain"], lambda: len(asked) > 1 or child.poll() is not None)
+            report("every request has ended" if done else "requests that still run are cut off")
+            _on_signals(lambda number, _: child.send_signal(number))
+            child.send_signal(asked[0])  # vLLM ends as it knows best
         return _status(child.wait())
     finally:
         _end(child)

@@ -16,6 +16,7 @@ from guard.engine.checking import Answers
 from guard.engine.frontend import Admitted
 from guard.engine.lane import Ask
 from guard.engine.mediator import Outcome
+from guard.engine.served import Served
 from guard.events import Event, Hit
 from guard.interventions.base import Answer
 from guard.manifest import Mode
@@ -84,13 +85,14 @@ def frontend(tokenizer: Any, edited: Any = None) -> Any:
         bundle=SimpleNamespace(manifest=SimpleNamespace(on_error="refuse")),
         version="version",
     )
-    mediator = SimpleNamespace(
+    mediator: Any = SimpleNamespace(
         view=lambda ids, texts: View.of_text(f"as read: {ids} {texts}"),
         encode=lambda texts: None,
         switched=switched,
     )
+    mediator.guard = guard
     return SimpleNamespace(
-        guard=guard, mediator=mediator, tokenizer=tokenizer, counts=Counter[str](),
+        guard=guard, served=Served(mediator), tokenizer=tokenizer, counts=Counter[str](),
         edited=lambda admitted, request, action: ({"prompt_token_ids": [9]}, PARAMS, action),
         hidden=hidden, record=Events(),
     )  # fmt: skip
@@ -98,7 +100,7 @@ def frontend(tokenizer: Any, edited: Any = None) -> Any:
 
 def answers(front: Any, outcome: Outcome | None, **admitted: Any) -> Answers | None:
     fields = {"rendered": {"prompt_token_ids": PROMPT}, "params": PARAMS, **admitted}
-    given = Admitted(**fields)
+    given = Admitted(**fields, served=front.served)
     return answers_for(front, "request", given, outcome, Ask(given.rendered, given.params))
 
 

@@ -19,6 +19,7 @@ from guard.audit.trail import Trail
 from guard.engine import hooks, verdict
 from guard.engine.frontend import Admitted, Frontend
 from guard.engine.mediator import Mediator
+from guard.engine.served import Served
 from guard.engine.settings import Settings
 from guard.errors import AuditError, DetectionError
 from guard.events import Decided, Event
@@ -73,7 +74,7 @@ def ask(frontend: Frontend, text: str, name: str = "cmpl-1", probe: str | None =
     ids = frontend.tokenizer.encode(text)
     params = SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY)
     rendered = {"type": "token", "prompt_token_ids": ids, "prompt": text}
-    return frontend.judged(name, Admitted(rendered, params, probe=probe))
+    return frontend.judged(name, Admitted(rendered, params, frontend.served, probe=probe))
 
 
 def only(record: Noted) -> Decided:
@@ -141,13 +142,14 @@ def test_an_answer_that_goes_out_unguarded_is_told(
 ) -> None:
     manifest = frontend.guard.bundle.manifest.model_copy(update={"on_error": "open"})
     bundle = SimpleNamespace(manifest=manifest)
-    opened = SimpleNamespace(bundle=bundle, version="v", output=None)
-    monkeypatch.setattr(frontend, "guard", opened)
+    opened: Any = SimpleNamespace(bundle=bundle, version="v", output=None)
+    mediator: Any = SimpleNamespace(guard=opened)
+    frontend.served = Served(mediator)
 
     def broken(*args: Any) -> Any:
         raise DetectionError("a detector hangs")
 
-    monkeypatch.setattr(frontend.mediator, "judge", broken)
+    mediator.judge = broken
     assert ask(frontend, HARMLESS).prompt is not None
     assert (only(record).action, only(record).error) == ("opened", "DetectionError")
 

@@ -1,6 +1,7 @@
 """Adapters in a real engine: they answer whom they should, as they should, and nobody else."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from guard.bundle import Bundle
 from guard.compile import compile_policy
 from guard.interventions.adapter import SLOTS
+from guard.versions import new_version
 from tests.engine.servers import Server, serve, wait_ready
 from tests.loras import write_lora
 from tests.material import PERSON_NEIGHBOURS, rows, write_rows
@@ -173,11 +175,16 @@ def test_an_existing_llm_on_a_cpu_is_refused(llm: Any, compiled: Bundle) -> None
 
 
 @pytest.fixture(scope="module")
-def server(
-    compiled: Bundle, tmp_path_factory: pytest.TempPathFactory, llm: Any
-) -> Iterator[Server]:
+def held(compiled: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same for a server, to which another is given."""
+    targets = [target.model_dump() for target in compiled.manifest.targets]
+    return new_version(compiled, tmp_path_factory.mktemp("held") / "bundle", targets, {})
+
+
+@pytest.fixture(scope="module")
+def server(held: Bundle, tmp_path_factory: pytest.TempPathFactory, llm: Any) -> Iterator[Server]:
     llm.llm.llm_engine.engine_core.shutdown()  # the tests before are done with it
-    started = serve(compiled.path, tmp_path_factory.mktemp("logs") / "server.log")
+    started = serve(held.path, tmp_path_factory.mktemp("logs") / "server.log")
     try:
         wait_ready(started)
         yield started
@@ -213,6 +220,23 @@ def test_an_answer_by_an_adapter_is_one_of_the_model(server: Server) -> None:
     assert answer["model"] == "builtin:smollm2"
     assert "guard" not in json.dumps(answer) and "@" not in answer["id"]
     assert {entry["logprob"] for entry in answer["choices"][0]["logprobs"]["content"]} == {-9999.0}
+
+
+def test_a_new_version_s_adapters_are_loaded_while_the_server_runs(
+    server: Server, held: Bundle
+) -> None:
+    """The last test of the file: the first target gets a scale that the engine has never met."""
+    targets = [target.model_dump() for target in held.manifest.targets]
+    with server.client() as client:
+        before = [said(client, question(name)) for name in list(NAMES)[:2]]
+        targets[0]["interventions"][0]["options"]["scale"] = -2.0
+        version = new_version(held, held.path, targets, {}).version
+        deadline = time.monotonic() + 120
+        while client.get("/guard/ready").json()["bundle"] != version:
+            assert time.monotonic() < deadline, server.text()[-2000:]
+            time.sleep(0.2)
+        after = [said(client, question(name)) for name in list(NAMES)[:2]]
+    assert after[0] != before[0] and after[1] == before[1]
 
 
 def said(client: httpx.Client, text: str) -> str:

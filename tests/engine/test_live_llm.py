@@ -164,7 +164,7 @@ def _unguarded(llm: Any, question: str) -> Any:
     )
     rendered = {"type": "token", "prompt_token_ids": list(ids)}
     ask = Ask(rendered, _params())
-    sealed = frontend.sealed_ask(ask)
+    sealed = frontend.sealed_ask(ask, frontend.served)
     original = type(engine).add_request.__wrapped__
     identity = f"plain-{id(ask)}"
     original(engine, identity, ask.prompt, sealed)

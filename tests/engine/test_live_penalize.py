@@ -218,7 +218,7 @@ def _planned(llm: Any, question: str, steering: Any) -> Any:
     params = compat.planned(params, steering, llm.get_tokenizer())
     ask = Ask({"type": "token", "prompt_token_ids": list(ids)}, params)
     identity = f"planned-{id(ask)}"
-    sealed = frontend.sealed_ask(ask)
+    sealed = frontend.sealed_ask(ask, frontend.served)
     type(engine).add_request.__wrapped__(engine, identity, ask.prompt, sealed)
     while engine.output_processor.has_unfinished_requests():
         for output in engine.step():

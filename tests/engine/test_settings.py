@@ -18,11 +18,12 @@ from guard.engine.settings import (
     start_key,
 )
 from guard.errors import EngineError
+from guard.reload import RELOAD
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (BUNDLE, VERSION, KEY):
+    for name in (BUNDLE, VERSION, KEY, RELOAD):
         monkeypatch.setenv(name, "")  # so that what a test sets is undone
         monkeypatch.delenv(name)
 
@@ -38,6 +39,8 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert from_environment() == Settings(Path("/b"))
     monkeypatch.setenv(VERSION, "0123")
     assert from_environment() == Settings(Path("/b"), "0123")
+    monkeypatch.setenv(RELOAD, "off")
+    assert from_environment() == Settings(Path("/b"), "0123", reload=None)
 
 
 def test_an_empty_bundle_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +53,8 @@ def test_an_empty_bundle_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_configuration() -> None:
     assert from_config({"guard": {"bundle": "/b"}}) == Settings(Path("/b"))
-    assert from_config({"guard": {"bundle": "/b", "version": "1"}}) == Settings(Path("/b"), "1")
+    pinned = Settings(Path("/b"), "1", reload=None)
+    assert from_config({"guard": {"bundle": "/b", "version": "1"}}) == pinned
 
 
 def test_the_environment_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`guard serve` hands the audit on to the processes that answer requests."""
+"""What `guard serve` hands on to the processes that answer requests, before anything starts."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from guard.bundle import Bundle
-from guard.errors import AuditError
+from guard.errors import AuditError, EngineError
 from guard.server import serve as module
 
 
@@ -55,3 +55,30 @@ def test_an_audit_that_cannot_be_written_is_known_before_anything_starts(
     with pytest.raises(AuditError, match="the audit cannot be written"):
         module.serve("builtin:smollm2", bundle.path, [], print, tmp_path / "file")
     assert started == []
+
+
+def test_a_symlink_is_handed_on_as_one(
+    bundle: Bundle, tmp_path: Path, started: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be switched to another version while the server runs."""
+    monkeypatch.chdir(tmp_path)
+    Path("current").symlink_to(bundle.path)
+    with pytest.raises(Started):
+        module.serve("builtin:smollm2", Path("current"), [], lambda line: None)
+    assert started[0]["GUARD_BUNDLE"] == str(tmp_path / "current")
+
+
+def test_a_wrong_interval_is_known_before_anything_starts(
+    bundle: Bundle, started: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUARD_RELOAD", "often")
+    with pytest.raises(EngineError, match="GUARD_RELOAD=often: give off, or seconds"):
+        module.serve("builtin:smollm2", bundle.path, [], print)
+    assert started == []
+
+
+def test_nothing_is_left_behind_where_nothing_starts(
+    bundle: Bundle, started: list[dict[str, str]]
+) -> None:
+    run(bundle, None)
+    assert not Path(started[0]["GUARD_DRAIN"]).exists()

@@ -133,6 +133,7 @@ _RELIED_ON: dict[str, tuple[str, ...]] = {
         "queue",
     ),
     "vllm.v1.engine.async_llm:AsyncLLM.get_supported_tasks": ("self",),
+    "vllm.v1.engine.async_llm:AsyncLLM.shutdown": ("self", "timeout"),
     "vllm.v1.engine.llm_engine:LLMEngine.__init__": ("self", "vllm_config"),
     "vllm.v1.engine.llm_engine:LLMEngine.add_request": (
         "self",

@@ -161,7 +161,7 @@ def front_ends(args: Any) -> int:
     return int(args.data_parallel_size or 1)
 
 
-def run_server(argv: Sequence[str], ready: Callable[[Any], None]) -> None:
+def run_server(argv: Sequence[str], ready: Callable[[Any], None], **defaults: Any) -> None:
     """Runs ``vllm serve`` in this process.
 
     Not through the command: the one of the CPU package cannot start (it asks for the metadata
@@ -170,6 +170,8 @@ def run_server(argv: Sequence[str], ready: Callable[[Any], None]) -> None:
     Args:
         argv: What would follow ``vllm serve``.
         ready: Is told the parsed arguments before the server starts; may change them.
+        **defaults: Arguments in place of vLLM's defaults, where neither flags nor a configuration
+            file give them.
     """
     from vllm.entrypoints.cli.serve import ServeSubcommand
     from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
@@ -178,7 +180,8 @@ def run_server(argv: Sequence[str], ready: Callable[[Any], None]) -> None:
     cli_env_setup()
     command = ServeSubcommand()
     parser = FlexibleArgumentParser(prog="guard", description="vLLM's own server, guarded")
-    command.subparser_init(parser.add_subparsers(required=True, dest="subparser"))
+    serving = command.subparser_init(parser.add_subparsers(required=True, dest="subparser"))
+    serving.set_defaults(**defaults)
     args = parser.parse_args(["serve", *argv])
     command.validate(args)
     ready(args)
