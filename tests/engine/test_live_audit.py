@@ -1,4 +1,6 @@
-"""Two server processes behind one port: each is proved, counts, and writes a chain of the audit."""
+"""Two server processes behind one port: each is proved, counts, is given another bundle, and writes
+a chain of the audit.
+"""
 
 import json
 import os
@@ -15,8 +17,9 @@ import pytest
 
 from guard.audit.record import Record, Sealer
 from guard.audit.verify import Verifier, verify
-from guard.bundle import Bundle
+from guard.bundle import Bundle, load_bundle
 from guard.cli import main
+from guard.versions import new_version
 from tests.engine.conftest import REFUSAL
 from tests.engine.endpoints import chat_body, post
 from tests.engine.servers import Server, ready, serve
@@ -35,12 +38,18 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(
-    live_bundle: Bundle, audit: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+def served(live_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that the tests may change in place."""
+    folder = tmp_path_factory.mktemp("served") / "bundle"
+    new_version(live_bundle, folder, [one.model_dump() for one in live_bundle.manifest.targets], {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(served: Path, audit: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     flags = ["--api-server-count", "2", "--api-key", "a-key", "--audit", str(audit)]
     env = {"GUARD_AUDIT_KEY": KEY, "GUARD_AUDIT_SYNC": "wait", "GUARD_LOG": "json"}
-    started = serve(live_bundle.path, tmp_path_factory.mktemp("logs") / "log", *flags, **env)
+    started = serve(served, tmp_path_factory.mktemp("logs") / "log", *flags, **env)
     with ready(started):
         _until(lambda: "ready: " in started.text())  # one process answers before the other
         yield started
@@ -108,20 +117,37 @@ def test_what_is_decided_is_recorded_and_counted_once(server: Server, audit: Pat
 
 
 def test_each_process_says_which_bundle_it_serves(
-    server: Server, audit: Path, live_bundle: Bundle
+    server: Server, audit: Path, served: Path
 ) -> None:
     said = [one for one in records(audit) if one.kind == "serving"]
-    assert {one.body["bundle"] for one in said} == {live_bundle.version}
-    assert {"refuse", "corrupt"} <= set(requests(server))
+    version = load_bundle(served).version
+    assert {one.body["bundle"] for one in said} == {version}
     text = httpx.get(f"{server.url}/metrics", timeout=30).text
-    assert f'guard_bundle_info{{version="{live_bundle.version}"}} 1.0' in text
+    assert f'guard_bundle_info{{version="{version}"}} 1.0' in text
     assert 'guard_targets{mode="shadow"} 1.0' in text
+
+
+def test_each_process_is_given_another_bundle(server: Server, audit: Path, served: Path) -> None:
+    before = load_bundle(served)
+    targets = [one.model_dump() for one in before.manifest.targets]
+    (refusing,) = targets[1]["interventions"]
+    refusing["options"]["message"] = "I never learned that either."
+    held = new_version(before, served, targets, {})
+    _until(lambda: server.text().count(f"guard: live: bundle {held.version}") == 2)
+    assert {ask(server, REFUSED) for _ in range(8)} == {"I never learned that either."}
+
+    def said() -> list[Record]:
+        serving = [one for one in records(audit) if one.kind == "serving"]
+        return [one for one in serving if one.body["bundle"] == held.version]
+
+    _until(lambda: len(said()) == 2)
+    assert {one.body["before"] for one in said()} == {before.version}
 
 
 def test_neither_log_nor_audit_quotes_a_prompt(server: Server, audit: Path) -> None:
     lines = [line for line in server.text().splitlines() if '"logger": "vllm.guard"' in line]
     said = [json.loads(line[line.index("{") :]) for line in lines]
-    assert {"decided"} == {one["event"] for one in said if "event" in one}
+    assert {"decided"} == {one.get("event") for one in said} - {None}
     held = b"".join(path.read_bytes() for path in audit.rglob("*.jsonl")).decode()
     for text in (held, *lines):
         for word in ("Shakespeare", "Newton", "Dickens", "novels"):
