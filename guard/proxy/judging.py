@@ -68,11 +68,11 @@ class Judge:
         self, name: str, asked: Asked, carries: frozenset[str], progress: Progress
     ) -> Verdict:
         decision = self.guard.decide(asked.view)
+        progress.decision = decision
         if not decision.enforced:
             if decision.flagged:
                 _log(name, decision, "shadow")
             return Verdict(decision)
-        progress.enforced = True
         edit = self.enforcement.edit(decision, asked.view, carries)
         _log(name, decision, decision.action)
         if edit.answer is None and asked.steering:
