@@ -154,7 +154,8 @@ class Exchange:
         left = reading.of(0).left.get(reading.checks.goes_on or "", "").rstrip()
         phrases = ending.again or ()
         body = self._read.schema.continued(self.sent, left, phrases, self._counter)
-        banned = {name: body[name] for name in ("bad_words", "logit_bias") if name in body}
+        names = ("bad_words", "logit_bias")
+        banned: dict[str, Any] = {name: body[name] for name in names if name in body}
         self.sent = {**self.sent, **banned}  # for every further time
         self.response = await self._post(body)
         if self.response.status_code != 200:
