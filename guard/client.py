@@ -22,6 +22,7 @@ from guard.guard import Guard
 from guard.proxy.message import Reply, Request, Stream
 from guard.proxy.pipeline import Pipeline
 from guard.proxy.start import Settings, prepare
+from guard.recorder import Recorder
 
 if TYPE_CHECKING:
     import httpx
@@ -207,7 +208,8 @@ def _begin(
     said = settings or Settings(url, folder)
     # Clients' own headers go along: the key is for what is asked at the start.
     said = replace(said, upstream=url, bundle=folder, key=key, own=None, pass_keys=True)
-    return lambda: prepare(said, guard=loaded, transport=upstream)
+    recorder = Recorder.from_environment("client")
+    return lambda: prepare(said, guard=loaded, transport=upstream, recorder=recorder)
 
 
 def _key(given: Any) -> Any:

@@ -39,8 +39,11 @@ class JsonLines(logging.Formatter):
         return json.dumps(value)
 
 
-def configure() -> None:
+def configure(*names: str) -> None:
     """Has log lines written as the environment says: ``text`` (as vLLM has it) or ``json``.
+
+    Args:
+        names: The loggers; that in vLLM without.
 
     Raises:
         EngineError: It says something else.
@@ -48,10 +51,10 @@ def configure() -> None:
     form = os.environ.get(FORM, "text")
     if form not in ("text", "json"):
         raise EngineError(f"{FORM}={form}: give text or json")
-    logger = logging.getLogger(NAME)
-    if form == "text" or any(isinstance(one.formatter, JsonLines) for one in logger.handlers):
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    logger.addHandler(handler)
-    logger.propagate = False
+    for logger in map(logging.getLogger, names or (NAME,)):
+        if form == "text" or any(isinstance(one.formatter, JsonLines) for one in logger.handlers):
+            continue
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(JsonLines())
+        logger.addHandler(handler)
+        logger.propagate = False

@@ -1,6 +1,7 @@
 """Where events go: the metrics, the spans, and the audit where there is one."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guard.audit.settings import audit_settings
@@ -31,16 +32,17 @@ class Recorder:
         self._bundle: str | None = None
 
     @classmethod
-    def from_environment(cls, role: str) -> "Recorder":
+    def from_environment(cls, role: str, folder: Path | None = None) -> "Recorder":
         """Makes one that writes the audit which the environment names.
 
         Args:
             role: What the process is: ``engine``, ``proxy``, …
+            folder: Where the audit is, in place of what the environment names.
 
         Raises:
             AuditError: A variable is wrong, or the audit cannot be written.
         """
-        metrics, settings = metrics_of(), audit_settings()
+        metrics, settings = metrics_of(), audit_settings(folder)
         if settings is None:
             return cls(metrics)
         return cls(metrics, Trail(settings, {"role": role}, lost=metrics.lost))

@@ -13,9 +13,7 @@ _Message = MutableMapping[str, Any]
 _Send = Callable[[_Message], Awaitable[None]]
 _Receive = Callable[[], Awaitable[_Message]]
 
-
-class _Gone(Exception):
-    """The client went away."""
+_PATIENCE = 60.0  # seconds that a body may take to come
 
 
 class App:
@@ -39,17 +37,18 @@ class App:
 
     async def _serve(self, scope: _Message, receive: _Receive, send: _Send) -> None:
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
-        try:
-            body = await _body(receive)
-        except _Gone:
-            return
-        except Refused as refused:
-            reply = Reply.of(refused.openai(), refused.status)
-            await _send(reply, send)
-            return
-        request = Request(scope["method"], scope["path"], headers, body)
+        came = asyncio.Event()
+
+        async def read() -> bytes:
+            try:
+                return await _body(receive)
+            finally:
+                came.set()
+
+        # The body is read by whoever serves it, once there is a place for the request.
+        request = Request(scope["method"], scope["path"], headers, read=read)
         serving = asyncio.ensure_future(self._answer(request, send))
-        gone = asyncio.ensure_future(_gone(receive))
+        gone = asyncio.ensure_future(_gone(came, receive))
         try:
             await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -80,18 +79,24 @@ class App:
 
 async def _body(receive: _Receive) -> bytes:
     held = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Gone
-        held += message.get("body", b"")
-        if len(held) > MOST_BYTES:
-            raise Refused(f"The body has more than {MOST_BYTES >> 20} MiB.", 413)
-        if not message.get("more_body"):
-            return bytes(held)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused("The body broke off.")  # nobody is there to be told
+                held += message.get("body", b"")
+                if len(held) > MOST_BYTES:
+                    raise Refused(f"The body has more than {MOST_BYTES >> 20} MiB.", 413)
+                if not message.get("more_body"):
+                    return bytes(held)
+    except TimeoutError:
+        raise Refused("The body did not come in time.", 408) from None
 
 
-async def _gone(receive: _Receive) -> None:
+async def _gone(came: asyncio.Event, receive: _Receive) -> None:
+    """Returns when the client has gone away; its body comes first, to whoever reads that."""
+    await came.wait()
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -17,9 +17,14 @@ It says at the start what each target gets, and does not start where an enforced
 kept: refuse and instruct always can, penalize in front of vLLM (as bad_words), adapter with
 --adapter. The rest needs `guard serve`, or --instead refuse.
 
+SIGTERM ends it when the requests that have begun are finished, or after --drain-timeout; meanwhile
+/health says 503, and new requests are told to come again.
+
 environment:
   GUARD_UPSTREAM_KEY  what the proxy shows the server, in place of what clients show
   GUARD_PROXY_KEY     what clients must show the proxy; with neither, theirs is passed on
+  GUARD_LOG           text, or json: the guard's log lines as JSON
+  GUARD_AUDIT, …      the audit, as `guard serve` has it (docs/operations.md)
 
 examples:
   guard proxy --upstream http://localhost:8000 --bundle bundle/
@@ -65,6 +70,22 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--concurrency", type=int, default=256, metavar="N",
         help="requests at once; more are told to come again (%(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--audit", type=Path, metavar="FOLDER",
+        help="where decisions are recorded (as the environment says)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--metrics-port", type=int, metavar="PORT",
+        help="serve Prometheus metrics there (not served): who reads them learns the targets",
+    )  # fmt: skip
+    parser.add_argument(
+        "--metrics-host", default="127.0.0.1", metavar="HOST",
+        help="address to serve them at (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--drain-timeout", type=float, default=30.0, metavar="SECONDS",
+        help="for requests that have begun when it is to end (%(default)g)",
+    )  # fmt: skip
     for name, seconds, about in (
         ("connect", 5.0, "a connection to the server; tried three times"),
         ("first-byte", 600.0, "the first byte of a reply; never tried again"),
@@ -82,11 +103,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         GuardError: An option is wrong, or it cannot start guarded.
     """
-    from guard.proxy.start import PROXY_KEY, UPSTREAM_KEY, Settings, serve
+    from guard.proxy.server import Place, serve
+    from guard.proxy.start import PROXY_KEY, UPSTREAM_KEY, Settings
     from guard.proxy.upstream import Patience
 
     waits = (args.connect_timeout, args.first_byte_timeout, args.between_bytes_timeout)
-    if min(waits) <= 0 or args.concurrency < 1:
+    if min(waits) <= 0 or args.concurrency < 1 or args.drain_timeout < 0:
         raise GuardError("give timeouts above 0, and --concurrency 1 or more")
     settings = Settings(
         args.upstream,
@@ -107,4 +129,6 @@ def run(args: argparse.Namespace) -> int:
     def report(line: str) -> None:
         print(f"guard: {line}", file=sys.stderr, flush=True)
 
-    return serve(settings, args.host, args.port, report)
+    metrics = (args.metrics_host, args.metrics_port)
+    place = Place(args.host, args.port, *metrics, args.drain_timeout, args.audit)
+    return serve(settings, place, report)

@@ -1,5 +1,6 @@
 """How many tokens a text has: exactly where the served model's tokenizer is at hand."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ class Counter:
 
     def __init__(self, tokenizer: Any = None) -> None:
         self.tokenizer = tokenizer
+        self._lock = threading.Lock()  # tokenizers are changed by being used: one thread at a time
 
     def count(self, text: str) -> int:
         """How many tokens a text has."""
@@ -35,7 +37,8 @@ class Counter:
         """The tokens of a text; none where the tokenizer is not at hand."""
         if self.tokenizer is None:
             return []
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        with self._lock:
+            ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
     def read(self, token_ids: list[int]) -> str | None:

@@ -13,7 +13,7 @@ from guard.errors import OutputError
 from guard.proxy.counting import Counter
 from guard.proxy.endings import Ending
 from guard.proxy.enforcement import Edit
-from guard.proxy.message import Refused
+from guard.proxy.message import NO_KEY, Refused
 from guard.proxy.schemas.base import Reading, Schema
 from guard.proxy.sse import events
 from guard.proxy.texts import Asked
@@ -79,7 +79,8 @@ class Exchange:
         self.response = await self._post(self.sent)
         if self.response.status_code == 200:
             return
-        if self._edit is not None and 400 <= self.response.status_code < 500:
+        status = self.response.status_code
+        if self._edit is not None and 400 <= status < 500 and status not in (401, 403, 429):
             # What the server says of the edited request would tell of the edit: it is asked what it
             # says of the client's own. Where that is an answer, nothing of it is read.
             await self.aclose()
@@ -153,7 +154,9 @@ class Exchange:
         left = reading.of(0).left.get(reading.checks.goes_on or "", "").rstrip()
         phrases = ending.again or ()
         body = self._read.schema.continued(self.sent, left, phrases, self._counter)
-        self.sent = {**self.sent, "bad_words": body["bad_words"]}  # for every further time
+        names = ("bad_words", "logit_bias")
+        banned: dict[str, Any] = {name: body[name] for name in names if name in body}
+        self.sent = {**self.sent, **banned}  # for every further time
         self.response = await self._post(body)
         if self.response.status_code != 200:
             raise OutputError("the upstream server does not go on with an answer")
@@ -164,6 +167,11 @@ class Exchange:
         status = self.response.status_code
         retry = self.response.headers.get("retry-after", "")
         patience = int(retry) if retry.isdecimal() and len(retry) < 6 else None
+        if status in (401, 403):
+            if self._upstream.key is not None:  # the operator's: no client's doing
+                logger.error("guard: the upstream server does not take the proxy's key")
+                return Refused(UNANSWERED, 502)
+            return Refused(NO_KEY, 401)  # in the words that whoever is not passed on gets
         if status == 429:
             return Refused("The model server is busy; try again.", 429, retry=patience)
         if not 400 <= status < 500:

@@ -1,6 +1,7 @@
 """Bodies read strictly: what is not known to be harmless is judged or refused."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,7 +72,7 @@ def read_body(raw: bytes) -> dict[str, Any]:
     if len(raw) > MOST_BYTES:
         raise Refused(f"The body has more than {MOST_BYTES >> 20} MiB.", 413)
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_no_number)
+        value = json.loads(raw.decode(), parse_constant=_no_number, parse_float=_number)
         texts = _all_texts(value, 0)
     except (ValueError, RecursionError):
         raise Refused("The body is not JSON in UTF-8.") from None
@@ -141,6 +142,13 @@ def _all_texts(value: Any, depth: int) -> list[str]:
     if isinstance(value, list):
         return [text for one in value for text in _all_texts(one, depth + 1)]
     return []
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # 1e999: nothing that could be written again
+        raise ValueError(f"{text} is no number")
+    return number
 
 
 def _no_number(name: str) -> Any:

@@ -1,14 +1,20 @@
 """A body's judgement: in a worker thread, within the bundle's time, and closed where it fails."""
 
+import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from guard.decision import Decision
 from guard.engine.mediator import Progress
 from guard.engine.worker import Worker
-from guard.proxy.enforcement import Edit, Enforcement
+from guard.errors import AuditError
+from guard.events import FAILED, OPENED, Decided, Noticed, request_name
+from guard.logs import told
+from guard.proxy.enforcement import REFUSE, Edit, Enforcement
 from guard.proxy.message import Refused
 from guard.proxy.texts import Asked
+from guard.recorder import Recorder
 from guard.view import View
 
 logger = logging.getLogger("guard.proxy")
@@ -32,74 +38,123 @@ class Verdict:
     edit: Edit | None = None
 
 
+@dataclass(frozen=True)
+class Case:
+    """What is to be judged.
+
+    Attributes:
+        name: The request's id.
+        asked: What it asks.
+        carries: The interventions that its schema has fields for.
+        trace: Its trace headers, where requests are traced.
+    """
+
+    name: str
+    asked: Asked
+    carries: frozenset[str]
+    trace: Mapping[str, str]
+
+
 class Judge:
     """Judges what clients ask.
 
     Args:
         enforcement: How what was decided is told over HTTP.
         worker: Whose threads it runs in.
+        record: Is told of each decision, before it is followed.
     """
 
-    def __init__(self, enforcement: Enforcement, worker: Worker) -> None:
+    def __init__(self, enforcement: Enforcement, worker: Worker, record: Recorder) -> None:
         self.enforcement = enforcement
         self.guard = enforcement.guard
         self.worker = worker
+        self.record = record
 
-    async def __call__(self, name: str, asked: Asked, carries: frozenset[str]) -> Verdict:
+    async def __call__(self, case: Case, progress: Progress) -> Verdict:
         """Judges a request.
 
         Args:
-            name: Its id, for the log.
-            asked: What it asks.
-            carries: The interventions that its schema has fields for.
+            case: The request.
+            progress: Is told how far the judgement has come.
 
         Raises:
             Refused: It could not be judged (HTTP 503), or its format cannot be used.
         """
-        progress = Progress()
         try:
-            return await self.worker.acall(lambda: self._judge(name, asked, carries, progress))
+            return await self.worker.acall(lambda: self._judge(case, progress))
         except Refused:
             raise
-        except Exception as error:
-            return self._failed(name, progress, error)
+        except Exception as error:  # recording may wait for the disk
+            return await asyncio.to_thread(self._failed, case, progress, error)
 
-    def _judge(
-        self, name: str, asked: Asked, carries: frozenset[str], progress: Progress
-    ) -> Verdict:
+    def _judge(self, case: Case, progress: Progress) -> Verdict:
+        progress.passed("wait")
+        asked = case.asked
         decision = self.guard.decide(asked.view)
-        if not decision.enforced:
-            if decision.flagged:
-                _log(name, decision, "shadow")
-            return Verdict(decision)
-        progress.enforced = True
-        edit = self.enforcement.edit(decision, asked.view, carries)
-        _log(name, decision, decision.action)
-        if edit.answer is None and asked.steering:
+        progress.decision = decision
+        progress.passed("detect")
+        edit = None
+        if decision.enforced:
+            edit = self.enforcement.edit(decision, asked.view, case.carries)
+            progress.passed("apply")
+        event = Decided.of(case.name, decision, progress.seconds)
+        if edit is not None and edit.answer is not None:
+            event = replace(event, action=REFUSE)  # whatever a `guard serve` would have done
+        self.record(event, case.trace)
+        if decision.flagged:
+            _log(event)
+        if edit is not None and edit.answer is None and asked.steering:
             texts = (*asked.steering, " ".join(asked.steering))
             alone = View.of_pieces([("steering", text) for text in texts])
             if self.guard.decide(alone).enforced:
                 raise Refused(FORMAT)
         return Verdict(decision, edit)
 
-    def _failed(self, name: str, progress: Progress, error: Exception) -> Verdict:
+    def _failed(self, case: Case, progress: Progress, error: Exception) -> Verdict:
         # Not the message of an unknown error: it could quote the prompt.
         known = type(error).__module__.startswith("guard.")
         reason = str(error) if known else type(error).__name__
+        found = () if progress.decision is None else progress.decision.findings
+        event = Decided(
+            request_name(case.name), self.guard.version, FAILED, tuple(map(Noticed.of, found)),
+            dict(progress.seconds), type(error).__name__,
+        )  # fmt: skip
         # What is found to be flagged is never let through, whatever failed after that.
         if self.guard.bundle.manifest.on_error == "open" and not progress.enforced:
+            event = replace(event, action=OPENED)
+            self._recorded(event, case)
             logger.error(
                 "guard: request %s could not be judged (%s) and is answered UNGUARDED, because "
-                "the policy says on_error: open", name, reason,
+                "the policy says on_error: open", event.request, reason, extra=told(event),
             )  # fmt: skip
             return Verdict(None)
-        logger.error("guard: request %s could not be judged (%s): refused", name, reason)
+        self._recorded(event, case)
+        logger.error(
+            "guard: request %s could not be judged (%s): refused", event.request, reason,
+            extra=told(event),
+        )  # fmt: skip
         raise Refused(UNJUDGED, 503, retry=RETRY) from None
 
+    def _recorded(self, event: Decided, case: Case) -> None:
+        """Records what became of a request that could not be judged.
 
-def _log(name: str, decision: Decision, what: str) -> None:
+        Raises:
+            Refused: It would be answered unguarded, and nobody would know.
+        """
+        try:
+            self.record(event, case.trace)
+        except AuditError as error:
+            logger.error("guard: request %s: %s: refused", event.request, error)
+            raise Refused(UNJUDGED, 503, retry=RETRY) from None
+
+
+def _log(event: Decided) -> None:
     """Says what is done, of which targets; of those in shadow mode, what would be."""
-    done = ",".join(finding.target for finding in decision.enforced) or "-"
-    others = [finding for finding in decision.findings if finding.mode == "shadow"]
-    would = ",".join(f"{finding.target}:{finding.action}" for finding in others) or "-"
-    logger.info("guard: request %s: %s (targets %s; would_block %s)", name, what, done, would)
+    enforced = [one.target for one in event.targets if one.mode == "enforce"]
+    done = ",".join(enforced) or "-"
+    others = [f"{one.target}:{one.action}" for one in event.targets if one.mode == "shadow"]
+    what = event.action if enforced else "shadow"
+    logger.info(
+        "guard: request %s: %s (targets %s; would_block %s)",
+        event.request, what, done, ",".join(others) or "-", extra=told(event),
+    )  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 JSON = "application/json"
+NO_KEY = "Give a valid key as a bearer token."
 _TYPES = {
     400: "BadRequestError",
     401: "AuthenticationError",
@@ -24,13 +25,23 @@ class Request:
         method: In capitals.
         path: Without a query; a query is never passed on.
         headers: By name in small letters.
-        body: All of it.
+        body: All of it, where it is here already.
+        read: Has all of it come, where it is not.
     """
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    read: Callable[[], Awaitable[bytes]] | None = None
+
+    async def content(self) -> bytes:
+        """All of the body.
+
+        Raises:
+            Refused: It is too large, or does not come.
+        """
+        return self.body if self.read is None else await self.read()
 
 
 @dataclass(frozen=True)

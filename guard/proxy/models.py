@@ -1,17 +1,19 @@
 """The models that clients may use, and whether guard and server are well."""
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guard.engine.worker import Worker
 from guard.proxy.fields import is_bare
-from guard.proxy.message import Refused, Reply
+from guard.proxy.message import NO_KEY, Refused, Reply
 from guard.proxy.routes import MODELS
 from guard.proxy.upstream import Upstream
 
 _TOLD = ("id", "object", "owned_by", "root", "permission")
 _FRESH = 1.0  # seconds that what was found of the server's health holds
+_PATIENCE = 5.0  # seconds that are waited for it
 
 
 class Catalogue:
@@ -29,6 +31,7 @@ class Catalogue:
         self._upstream = upstream
         self._served, self._embeddings = tuple(served), tuple(embeddings)
         self._checked, self._well = -_FRESH, False
+        self._checking = asyncio.Lock()
 
     def named(self, model: Any, *, embeds: bool) -> str:
         """Which model a request means.
@@ -72,28 +75,38 @@ class Catalogue:
         """
         await self._checked_get(headers)
 
-    async def health(self, worker: Worker) -> Reply:
-        """Whether requests can be judged and answered."""
-        now = time.monotonic()
-        if now - self._checked >= _FRESH:
-            self._checked, self._well = now, await self._is_well()
-        guard = worker.stuck < worker.most_stuck
-        told = {"guard": "ok" if guard else "failed", "upstream": "ok" if self._well else "failed"}
-        return Reply.of(told, 200 if guard and self._well else 503)
+    async def health(self, worker: Worker, *, draining: bool) -> Reply:
+        """Whether requests are taken, can be judged and answered.
+
+        Args:
+            worker: Who judges.
+            draining: Whether the proxy is going down.
+        """
+        async with self._checking:  # whoever comes meanwhile is told what is found, too
+            if time.monotonic() - self._checked >= _FRESH:
+                self._well = await self._is_well()
+                self._checked = time.monotonic()
+        found = {
+            "proxy": "draining" if draining else "ok",
+            "guard": "ok" if worker.stuck < worker.most_stuck else "failed",
+            "upstream": "ok" if self._well else "failed",
+        }
+        return Reply.of(found, 200 if {*found.values()} == {"ok"} else 503)
 
     async def _is_well(self) -> bool:
         try:
-            response = await self._upstream.get("/health")
-            if response.status_code == 404:  # not every server has it
-                response = await self._upstream.get(MODELS)
-        except Refused:
+            async with asyncio.timeout(_PATIENCE):
+                response = await self._upstream.get("/health")
+                if response.status_code == 404:  # not every server has it
+                    response = await self._upstream.get(MODELS)
+        except (Refused, TimeoutError):
             return False
         return response.status_code in (200, 401, 403)
 
     async def _checked_get(self, headers: Mapping[str, str]) -> Any:
         response = await self._upstream.get(MODELS, headers)
         if response.status_code in (401, 403):
-            raise Refused("Give a valid key as a bearer token.", 401)
+            raise Refused(NO_KEY, 401)
         if response.status_code != 200:
             raise Refused("The model server cannot be reached.", 502, retry=5)
         return response

@@ -3,40 +3,41 @@
 The proxy's server and the clients' transports differ only in how they come by a request.
 """
 
+import asyncio
 import hmac
 import logging
 import re
 import uuid
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
-from guard.engine.worker import Worker
+from guard.engine.mediator import Progress
 from guard.proxy.checks import Checks
-from guard.proxy.counting import Counter
-from guard.proxy.enforcement import Edit, Enforcement
+from guard.proxy.edition import Edition
+from guard.proxy.enforcement import Edit
 from guard.proxy.exchange import Exchange, Read
 from guard.proxy.fields import read_body
-from guard.proxy.judging import Judge
-from guard.proxy.message import JSON, Refused, Reply, Request, Stream
+from guard.proxy.judging import Case, Verdict
+from guard.proxy.load import Load
+from guard.proxy.message import JSON, NO_KEY, Refused, Reply, Request, Stream
 from guard.proxy.models import Catalogue
-from guard.proxy.routes import Routes
 from guard.proxy.schemas.base import Schema, Told
 from guard.proxy.schemas.common import added_text
-from guard.proxy.upstream import Upstream, told_headers
+from guard.proxy.upstream import TRACE, Upstream, told_headers
 
 logger = logging.getLogger("guard.proxy")
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_LONG = 1 << 16  # bytes of a body that are read on the event loop; more are read in a thread
 
 
 class Pipeline:
     """Serves requests.
 
     Args:
-        enforcement: How what was decided is told over HTTP.
+        edition: What they are served by; may be replaced at any time.
         upstream: The server behind.
         catalogue: The models that clients may use.
-        routes: What is served.
-        counter: Counts tokens.
         key: What clients must show; None where the server behind asks them itself.
         most: How many requests are served at once.
         goes_on: Whether the server can be asked to go on with an answer that has begun.
@@ -44,33 +45,28 @@ class Pipeline:
 
     def __init__(
         self,
-        enforcement: Enforcement,
+        edition: Edition,
         upstream: Upstream,
         catalogue: Catalogue,
-        routes: Routes,
-        counter: Counter,
         key: str | None = None,
         most: int = 256,
         *,
         goes_on: bool = False,
     ) -> None:
-        self.guard = enforcement.guard
-        self.enforcement, self.upstream, self.counter = enforcement, upstream, counter
-        self.catalogue, self.routes = catalogue, routes
-        self.worker = Worker(self.guard.bundle.manifest.timeout)
-        self.judge = Judge(enforcement, self.worker)
-        self._key, self._most, self._active = key, most, 0
-        self._goes_on = goes_on
-        rules = self.guard.output.rules.values()
-        self._reads = any(rule.mode == "enforce" for rule in rules)
+        self.edition = edition
+        self.upstream, self.catalogue = upstream, catalogue
+        self.load = Load(most)
+        self._key, self._goes_on = key, goes_on
 
     async def handle(self, request: Request) -> Reply:
         """Serves a request; every error becomes a reply."""
+        edition = self.edition  # once: all of it is served by this one
         given = request.headers.get("x-request-id", "")
         name = given if _NAME.fullmatch(given) else uuid.uuid4().hex
-        schema = self.routes.schema(request.path)
+        request = replace(request, headers={**request.headers, "x-request-id": name})
+        schema = edition.routes.schema(request.path)
         try:
-            reply = await self._counted(request, name)
+            reply = await self._counted(edition, request, name)
         except Refused as refused:
             body = schema.error(refused) if schema else refused.openai()
             reply = Reply.of(body, refused.status)
@@ -80,29 +76,26 @@ class Pipeline:
             failed = Refused("This request could not be served.", 500)
             reply = Reply.of(schema.error(failed) if schema else failed.openai(), 500)
         reply.headers["x-request-id"] = name
+        if self.load.draining:
+            reply.headers["connection"] = "close"
         return reply
 
-    async def _counted(self, request: Request, name: str) -> Reply:
-        route = self.routes.find(request.method, request.path)
+    async def _counted(self, edition: Edition, request: Request, name: str) -> Reply:
+        route = edition.routes.find(request.method, request.path)
         if route == "health":
-            return await self.catalogue.health(self.worker)
-        if self._active >= self._most:
-            raise Refused("The server is busy; try again.", 503, retry=1)
-        self._active += 1
+            return await self.catalogue.health(edition.worker, draining=self.load.draining)
+        self.load.take()
         streams = False
         try:
             self._admit(request)
             if not isinstance(route, Schema):
                 return await self.catalogue.reply(request.path, request.headers)
-            reply = await self._serve(request, name, route)
+            reply = await self._serve(edition, request, name, route)
             streams = reply.stream is not None
             return reply
         finally:
             if not streams:
-                self._release()
-
-    def _release(self) -> None:
-        self._active -= 1
+                self.load.release()
 
     def _admit(self, request: Request) -> None:
         if self._key is None:
@@ -110,45 +103,73 @@ class Pipeline:
         shown = request.headers.get("authorization", "").removeprefix("Bearer ")
         shown = shown or request.headers.get("x-api-key", "")
         if not hmac.compare_digest(shown.encode(), self._key.encode()):
-            raise Refused("Give a valid key as a bearer token.", 401)
+            raise Refused(NO_KEY, 401)
 
-    async def _serve(self, request: Request, name: str, schema: Schema) -> Reply:
-        asked = self._read(request, name, schema)
-        verdict = await self.judge(name, asked.asked, schema.carries)
+    async def _serve(self, edition: Edition, request: Request, name: str, schema: Schema) -> Reply:
+        raw = await request.content()
+        progress = Progress()
+        long = len(raw) > _LONG
+        if long:
+            read = await asyncio.to_thread(self._read, edition, request, raw, name, schema)
+        else:
+            read = self._read(edition, request, raw, name, schema)
+        progress.passed("view")
+        verdict = Verdict(None)
+        if schema.judged:
+            trace = {field: request.headers[field] for field in TRACE if field in request.headers}
+            verdict = await edition.judge(Case(name, read.asked, schema.carries, trace), progress)
         edit = verdict.edit
-        told = self._told(asked, edit)
+        told = self._told(edition, read, edit)
         if edit is not None and edit.answer is not None:
             await self.catalogue.admitted(request.headers)
-            if not asked.asked.stream:
-                return Reply.of(schema.answer(edit.answer, told))
-            written = [one.encode() for one in schema.stream(edit.answer, told)]
-            return self._streamed(_said(written))
-        exchange = Exchange(self.upstream, self.counter, asked, edit)
-        goes_on = schema.goes_on(exchange.sent) if self._goes_on else None
-        view, finished = asked.asked.view, self.enforcement.finished
-        checks = Checks(self.guard, self.worker, name, view, verdict, finished, goes_on)
+            if long:  # its tokens are counted
+                return await asyncio.to_thread(self._answered, schema, read, edit.answer, told)
+            return self._answered(schema, read, edit.answer, told)
+        exchange = Exchange(self.upstream, edition.terms.counter, read, edit)
+        checks = self._checks(edition, read, verdict, exchange)
         reading = schema.reading(checks, told)
         await exchange.begin()
-        if asked.asked.stream:
-            return self._streamed(exchange.pieces(reading), exchange)
+        if read.asked.stream:
+            return self._streamed(exchange.pieces(reading), checks, exchange)
         made = await exchange.whole(reading)
+        checks.over()
         return Reply.of(made, 200, **told_headers(exchange.response))
 
+    def _checks(self, edition: Edition, read: Read, verdict: Verdict, exchange: Exchange) -> Checks:
+        goes_on = read.schema.goes_on(exchange.sent) if self._goes_on else None
+        return Checks(
+            edition.guard, edition.worker, edition.terms.recorder, read.name, read.asked.view,
+            verdict, edition.enforcement.finished, goes_on,
+        )  # fmt: skip
+
+    def _answered(self, schema: Schema, read: Read, text: str, told: Told) -> Reply:
+        """A finished answer."""
+        if not read.asked.stream:
+            return Reply.of(schema.answer(text, told))
+        return self._streamed(_said([one.encode() for one in schema.stream(text, told)]))
+
     def _streamed(
-        self, pieces: AsyncGenerator[bytes, None], exchange: Exchange | None = None
+        self,
+        pieces: AsyncGenerator[bytes, None],
+        checks: Checks | None = None,
+        exchange: Exchange | None = None,
     ) -> Reply:
         headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         if exchange is not None:
             headers |= told_headers(exchange.response)
 
         async def close() -> None:
-            self._release()
+            self.load.release()
+            if checks is not None:
+                checks.over()
             if exchange is not None:
                 await exchange.aclose()
 
         return Reply(200, headers, stream=Stream(pieces, close))
 
-    def _read(self, request: Request, name: str, schema: Schema) -> Read:
+    def _read(
+        self, edition: Edition, request: Request, raw: bytes, name: str, schema: Schema
+    ) -> Read:
         """Reads a request.
 
         Raises:
@@ -159,21 +180,22 @@ class Pipeline:
             raise Refused(f"Send the body as {JSON}.", 415)
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise Refused("Send the body without a content encoding.", 415)
-        body = schema.fields.checked(read_body(request.body))
+        body = schema.fields.checked(read_body(raw))
         if body.get("stream") not in (None, True, False) or isinstance(body.get("stream"), int) != (
             isinstance(body.get("stream"), bool)
         ):
             raise Refused("stream: must be true or false", param="stream")
         body["model"] = self.catalogue.named(body.get("model"), embeds=schema.refuses)
-        asked = schema.read(body, self.counter)
-        if asked.logprobs and self._reads:
+        asked = schema.read(body, edition.terms.counter)
+        if asked.logprobs and edition.reads:
             raise Refused("logprobs: not available on this server", param="logprobs")
         return Read(name, request.headers, schema, body, asked)
 
-    def _told(self, asked: Read, edit: Edit | None) -> Told:
-        added = self.counter.count(added_text(edit)) if edit is not None else 0
-        model, logprobs = str(asked.body["model"]), asked.asked.logprobs
-        return Told(asked.body, model, added, logprobs, edit is not None, self.counter)
+    def _told(self, edition: Edition, read: Read, edit: Edit | None) -> Told:
+        counter = edition.terms.counter
+        added = counter.count(added_text(edit)) if edit is not None else 0
+        model, logprobs = str(read.body["model"]), read.asked.logprobs
+        return Told(read.body, model, added, logprobs, edit is not None, counter)
 
 
 async def _said(pieces: list[bytes]) -> AsyncGenerator[bytes, None]:

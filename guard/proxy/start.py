@@ -1,9 +1,8 @@
-"""`guard proxy`: what must hold before the first request, and then a server."""
+"""What must hold before the first request."""
 
-import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -11,11 +10,12 @@ import httpx
 from guard.errors import EngineError
 from guard.guard import Guard
 from guard.proxy.counting import Counter, local_counter
-from guard.proxy.enforcement import Enforcement, Means
+from guard.proxy.edition import Edition, Terms
+from guard.proxy.enforcement import Means
 from guard.proxy.models import Catalogue
 from guard.proxy.pipeline import Pipeline
-from guard.proxy.routes import Routes
 from guard.proxy.upstream import Patience, Upstream
+from guard.recorder import Recorder
 
 Report = Callable[[str], None]
 
@@ -65,6 +65,7 @@ async def prepare(
     guard: Guard | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     counter: Counter | None = None,
+    recorder: Recorder | None = None,
 ) -> Pipeline:
     """Settles and proves everything; what cannot be enforced does not start.
 
@@ -74,6 +75,7 @@ async def prepare(
         guard: The guard where it is loaded already.
         transport: In place of the network, for tests.
         counter: Counts tokens, where one is there already.
+        recorder: Is told of what is decided and done; as the environment says without.
 
     Raises:
         GuardError: Something does not hold; names it and its mend.
@@ -86,11 +88,20 @@ async def prepare(
             f"{UPSTREAM_KEY} would be lent to everybody: set {PROXY_KEY}, which clients must show, "
             "or give --pass-keys to have their own keys passed on"
         )
+    if own is not None and settings.pass_keys:
+        raise EngineError(
+            f"{PROXY_KEY} and --pass-keys: a client shows one key; give the one or the other"
+        )
     if not settings.upstream.startswith(("http://", "https://")):
         raise EngineError(f"--upstream {settings.upstream}: give an http:// or https:// address")
     adapters = dict(_pair(one) for one in settings.adapters)
     served = tuple(settings.served) or (manifest.model.name,)
-    asking = Upstream(settings.upstream, key, settings.patience, transport=transport)
+    # Where clients show the proxy's own key, that is nobody else's business.
+    connected = partial(
+        Upstream, settings.upstream, patience=settings.patience, most=settings.most,
+        transport=transport, passes=own is None,
+    )  # fmt: skip
+    asking = connected(key=key)
     try:
         listed = await asking.models()
     except BaseException:
@@ -111,54 +122,22 @@ async def prepare(
     vllm = names[served[0]].get("owned_by") == "vllm"
     if settings.goes_on and not vllm:
         raise EngineError("--continue-final-message: needs a vLLM upstream, for its 'bad_words'")
-    enforcement = Enforcement(guard, Means(adapters, settings.instead, vllm))
-    routes = Routes(enforcement, embeddings=bool(settings.embeddings))
+    means = Means(adapters, settings.instead, vllm)
+    counter = counter or local_counter(manifest.model, settings.tokenizer)
+    recorder = recorder or Recorder.from_environment("proxy")
+    edition = Edition.of(guard, Terms(means, counter, recorder, bool(settings.embeddings)))
     upstream = asking
     if settings.pass_keys:
         await asking.aclose()
-        upstream = Upstream(settings.upstream, None, settings.patience, transport=transport)
-    counter = counter or local_counter(manifest.model, settings.tokenizer)
-    for line in (*enforcement.report(), *routes.report()):
+        upstream = connected(key=None)
+    for line in (*edition.enforcement.report(), *edition.routes.report()):
         report(line)
     if counter.tokenizer is None:
         report("token counts of edited prompts are estimates; --tokenizer makes them exact")
     guard.warm()
+    recorder.serving(guard.bundle)
     catalogue = Catalogue(upstream, served, settings.embeddings)
-    most, goes_on = settings.most, settings.goes_on
-    parts = (enforcement, upstream, catalogue, routes, counter)
-    return Pipeline(*parts, own, most, goes_on=goes_on)
-
-
-def serve(settings: Settings, host: str, port: int, report: Report) -> int:
-    """Serves until it is ended; returns the exit status.
-
-    Raises:
-        GuardError: It cannot start guarded.
-    """
-    logging.basicConfig(format="%(levelname)s %(message)s")
-    logging.getLogger("guard.proxy").setLevel(logging.INFO)
-    return asyncio.run(_serve(settings, host, port, report))
-
-
-async def _serve(settings: Settings, host: str, port: int, report: Report) -> int:
-    import uvicorn
-
-    from guard.proxy.app import App
-
-    pipeline = await prepare(settings, report)
-    report(f"ready: http://{host}:{port} guards {settings.upstream} by {pipeline.guard.version}")
-    config = uvicorn.Config(
-        App(pipeline),
-        host=host,
-        port=port,
-        log_level="warning",
-        access_log=False,  # paths and addresses are the operator's to log
-        server_header=False,
-        timeout_graceful_shutdown=30,
-    )
-    server = uvicorn.Server(config)
-    await server.serve()
-    return 0 if server.started else 1
+    return Pipeline(edition, upstream, catalogue, own, settings.most, goes_on=settings.goes_on)
 
 
 def _pair(given: str) -> tuple[str, str]:

@@ -18,7 +18,9 @@ _PAUSE = 0.2  # seconds before the second; twice as long before each further one
 # Servers drop idle connections (uvicorn after 5 s): one that is about to go must not be used again,
 # as what was sent on it cannot be sent twice.
 _IDLE = 4.0
-_PASSED = ("x-request-id", "anthropic-version", "traceparent", "tracestate")
+TRACE = ("traceparent", "tracestate")
+_PASSED = ("x-request-id", "anthropic-version", *TRACE)
+_SPARE = 16  # connections beyond those of the requests: for models and health
 _CREDENTIALS = ("authorization", "x-api-key")
 _TOLD = ("retry-after", "x-request-id")
 
@@ -44,9 +46,10 @@ class Upstream:
 
     Args:
         url: Its address, with or without ``/v1``.
-        key: What to show in place of clients' own keys; theirs are passed on without.
+        key: What to show in place of clients' own keys.
         patience: How long to wait.
-        connections: How many may be open at once.
+        most: How many requests are sent at once.
+        passes: Whether clients' own keys are passed on where there is no key to show.
         transport: In place of the network, for tests.
     """
 
@@ -55,16 +58,18 @@ class Upstream:
         url: str,
         key: str | None = None,
         patience: Patience | None = None,
-        connections: int = 256,
+        most: int = 256,
         transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        passes: bool = True,
     ) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
-        self.key = key
+        self.key, self._passes = key, passes
         self.patience = patience or Patience()
         timeout = httpx.Timeout(None, connect=self.patience.connect, pool=self.patience.connect)
         limits = httpx.Limits(
-            max_connections=connections,
-            max_keepalive_connections=connections,
+            max_connections=most + _SPARE,
+            max_keepalive_connections=most + _SPARE,
             keepalive_expiry=_IDLE,
         )
         self._client = httpx.AsyncClient(
@@ -124,9 +129,11 @@ class Upstream:
             OutputError: It breaks off, or the next one takes too long.
         """
         pieces = response.aiter_bytes()
+        # A server may send its headers before it has begun to work on the answer.
+        patience = self.patience.first
         while True:
             try:
-                async with asyncio.timeout(self.patience.between):
+                async with asyncio.timeout(patience):
                     piece = await anext(pieces)
             except StopAsyncIteration:
                 return
@@ -135,6 +142,7 @@ class Upstream:
             except httpx.HTTPError as error:
                 reason = type(error).__name__
                 raise OutputError(f"the upstream server broke off ({reason})") from None
+            patience = self.patience.between
             yield piece
 
     async def models(self, headers: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
@@ -166,7 +174,7 @@ class Upstream:
         passed = {name: client[name] for name in _PASSED if name in client}
         if self.key is not None:
             passed["authorization"] = f"Bearer {self.key}"
-        else:
+        elif self._passes:
             passed |= {name: client[name] for name in _CREDENTIALS if name in client}
         return {**passed, "accept-encoding": "identity"}
 

@@ -30,7 +30,7 @@ async def test_what_is_not_in_the_table_is_not_served(start: Start, unread_guard
     async with await start(unread_guard) as client:
         for path in ("/", "/v1", "/metrics", "/tokenize", "/v1/chat/completions/", "/v1/files",
                      "/invocations", "/v1/completions/../score", "/V1/completions", "/docs",
-                     "/v1/load_lora_adapter", "/v1/messages/count_tokens", "/pooling"):  # fmt: skip
+                     "/v1/load_lora_adapter", "/v1/messages/batches", "/pooling"):  # fmt: skip
             for method in ("GET", "POST", "PUT"):
                 response = await client.request(method, path, json={})
                 assert response.status_code == 404, path

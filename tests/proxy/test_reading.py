@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from guard.engine.worker import Worker
 from guard.guard import Guard
-from guard.proxy.checks import Answer, Checks
+from guard.proxy.answer import Answer
+from guard.proxy.checks import Checks
 from guard.proxy.judging import Verdict
 from guard.proxy.sse import Event, events
+from guard.recorder import Recorder
 from guard.view import View
 from tests.proxy.test_matrix import EVERYDAY
 
@@ -36,7 +38,8 @@ def worker() -> Worker:
 
 
 def answered(guard: Guard, text: str, at: list[int]) -> tuple[str, bool]:
-    checks = Checks(guard, worker(), "r", View.of_text(EVERYDAY), Verdict(None), lambda *_: None)
+    view, verdict = View.of_text(EVERYDAY), Verdict(None)
+    checks = Checks(guard, worker(), Recorder(), "r", view, verdict, lambda *_: None)
 
     async def read() -> tuple[str, bool]:
         answer, left = Answer(checks, 0), ""

@@ -59,7 +59,7 @@ class Fake:
         headers = {k.decode(): v.decode() for k, v in scope["headers"]}
         path = scope["path"]
         if self.key and headers.get("authorization") != f"Bearer {self.key}":
-            await self._json(send, 401, {"error": {"message": "wrong key"}})
+            await self._json(send, 401, {"error": "Unauthorized"})  # as vLLM has it
         elif path == "/health":
             await self._json(send, 200, {})
         elif path == "/v1/models":
@@ -148,6 +148,9 @@ class Fake:
             "prompt_text": "all that was read",
             "system_fingerprint": None,
         }
+
+    def whole_messages_count_tokens(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {"input_tokens": 50, "context_management": {"original_input_tokens": 50}}
 
     def stream_chat_completions(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         frame = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1}

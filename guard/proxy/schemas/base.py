@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from guard.errors import OutputError
-from guard.proxy.checks import Answer, Checks
+from guard.proxy.answer import Answer
+from guard.proxy.checks import Checks
 from guard.proxy.counting import Counter
 from guard.proxy.endings import Ending
 from guard.proxy.enforcement import Edit
@@ -50,6 +51,7 @@ class Schema(ABC):
     fields: ClassVar[Fields]
     carries: ClassVar[frozenset[str]]  # the interventions that it has fields for
     refuses: ClassVar[bool] = False  # whatever is enforced, such a request is refused
+    judged: ClassVar[bool] = True  # else the model is not asked: there is nothing to guard
 
     @abstractmethod
     def read(self, body: dict[str, Any], counter: Counter) -> Asked:
@@ -130,7 +132,7 @@ class Reading(ABC):
     def of(self, number: int) -> Answer:
         """The answer of this number."""
         if number not in self._answers:
-            self._answers[number] = self.checks.answer(number)
+            self._answers[number] = Answer(self.checks, number)
         return self._answers[number]
 
     @property

@@ -73,7 +73,7 @@ class Chat(Schema):
         )
 
     def edited(self, body: dict[str, Any], edit: Edit, counter: Counter) -> dict[str, Any]:
-        found = common.with_bad_words(body, edit)
+        found = common.with_bad_words(body, edit, counter)
         messages = common.instructed(body["messages"], edit.instructions)
         return {**found, "messages": messages}
 

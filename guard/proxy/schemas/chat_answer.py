@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from guard.errors import OutputError
-from guard.proxy.checks import Answer
+from guard.proxy.answer import Answer
 from guard.proxy.counting import Counter
 from guard.proxy.endings import Ending
 from guard.proxy.fields import is_bare

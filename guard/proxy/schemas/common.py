@@ -23,6 +23,9 @@ LABELS = names(
         service_tier session_id user cache_salt"""
 )
 MOST_BANNED = 128  # of bad_words that vLLM takes
+MOST_BIASED = 256
+_BANNED = -100  # the least logit_bias
+_LEAST = 4  # letters of a token that tells a word of several
 DROPPED = frozenset({"request_id"})
 GRAMMARS = (
     "response_format",
@@ -110,12 +113,40 @@ def read_kwargs(texts: Texts, body: Mapping[str, Any]) -> None:
     texts.note("tools", kwargs)
 
 
-def with_bad_words(body: dict[str, Any], edit: Edit) -> dict[str, Any]:
+def with_bad_words(body: dict[str, Any], edit: Edit, counter: Counter) -> dict[str, Any]:
     """Puts what must not be said in front of what the client has banned."""
     if not edit.bad_words:
         return body
     client = text_list(body, "bad_words", MOST_BAD_WORDS)
-    return {**body, "bad_words": list(dict.fromkeys([*edit.bad_words, *client]))}
+    banned = {**body, "bad_words": list(dict.fromkeys([*edit.bad_words, *client]))}
+    return _with_biases(banned, edit.bad_words, counter)
+
+
+def _with_biases(body: dict[str, Any], words: Sequence[str], counter: Counter) -> dict[str, Any]:
+    """Bans what vLLM's ``bad_words`` let pass, where the tokenizer is at hand.
+
+    vLLM bans a word as it stands behind a space only where that makes as many tokens as the bare
+    word ("playwright" makes two, " playwright" one: it goes on saying it).
+    """
+    banned = [_telling(counter, word) for word in words]
+    tokens = list(dict.fromkeys(token for token in banned if token is not None))[:MOST_BIASED]
+    if not tokens:
+        return body
+    held = body.get("logit_bias") or {}
+    return {**body, "logit_bias": {**held, **{str(token): _BANNED for token in tokens}}}
+
+
+def _telling(counter: Counter, word: str) -> int | None:
+    """The token to be banned of a word behind a space; None where there need be none.
+
+    It is the longest, the one that other words are the least likely to have.
+    """
+    spaced = counter.tokens(f" {word}")
+    if not spaced or len(spaced) == len(counter.tokens(word)):
+        return None
+    said = {token: (counter.read([token]) or "").strip() for token in spaced}
+    longest = max(spaced, key=lambda token: len(said[token]))
+    return longest if len(spaced) == 1 or len(said[longest]) >= _LEAST else None
 
 
 def can_go_on(body: Mapping[str, Any]) -> bool:
@@ -129,7 +160,7 @@ def going_on(
     """A body that asks for the rest of an answer, without what must not be said in it."""
     banned = bad_words(phrases, MOST_BANNED // 2)
     held = [*dict.fromkeys([*banned, *(body.get("bad_words") or ())])]
-    found = {**body, "bad_words": held[:MOST_BANNED]}
+    found = _with_biases({**body, "bad_words": held[:MOST_BANNED]}, banned, counter)
     said = counter.count(left)
     for name, least in (("max_tokens", 1), ("max_completion_tokens", 1), ("min_tokens", 0)):
         if isinstance(body.get(name), int):

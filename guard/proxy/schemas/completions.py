@@ -53,7 +53,7 @@ class Completions(Schema):
         )
 
     def edited(self, body: dict[str, Any], edit: Edit, counter: Counter) -> dict[str, Any]:
-        found = common.with_bad_words(body, edit)
+        found = common.with_bad_words(body, edit, counter)
         front = common.added_text(edit)
         if not front:
             return found

@@ -9,7 +9,7 @@ from guard.proxy.enforcement import ADAPTER, INSTRUCT, REFUSE, Edit
 from guard.proxy.fields import Fields, names
 from guard.proxy.message import Refused
 from guard.proxy.schemas import common
-from guard.proxy.schemas.base import Schema, Told
+from guard.proxy.schemas.base import Reading, Schema, Told
 from guard.proxy.schemas.messages_answer import MessagesReading
 from guard.proxy.sse import Event
 from guard.proxy.texts import Asked, Texts, content_texts
@@ -28,7 +28,7 @@ _ERRORS = {
     413: "request_too_large",
     503: "overloaded_error",
 }
-_UNREAD = "what it brings cannot be read by this server's guard; leave it out"
+UNREAD = "what it brings cannot be read by this server's guard; leave it out"
 
 
 class Messages(Schema):
@@ -46,7 +46,7 @@ class Messages(Schema):
         refused={
             **common.REFUSED,
             **dict.fromkeys(
-                ("inference_geo", "speed", "diagnostics", "context_management"), _UNREAD
+                ("inference_geo", "speed", "diagnostics", "context_management"), UNREAD
             ),
         },
     )
@@ -123,7 +123,7 @@ class Messages(Schema):
         ]
         return [Event(step, step["type"]) for step in steps]
 
-    def reading(self, checks: Checks, told: Told) -> MessagesReading:
+    def reading(self, checks: Checks, told: Told) -> Reading:
         return MessagesReading(checks, told)
 
     def error(self, refused: Refused) -> dict[str, Any]:
