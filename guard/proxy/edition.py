@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from guard.bundle import Bundle
 from guard.engine.worker import Worker
 from guard.errors import EngineError
 from guard.guard import Guard
@@ -51,15 +52,32 @@ class Edition:
     judge: Judge
     reads: bool
 
+    @property
+    def version(self) -> str:
+        """The bundle's version."""
+        return self.guard.version
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle."""
+        return self.guard.bundle
+
     @classmethod
-    def of(cls, guard: Guard, terms: Terms) -> "Edition":
+    def of(cls, guard: Guard, terms: Terms, worker: Worker | None = None) -> "Edition":
         """Settles what a bundle's targets get.
+
+        Args:
+            guard: The guard.
+            terms: What it is made with.
+            worker: Threads that judge already; new ones where they wait another time.
 
         Raises:
             EngineError: An enforced target could not be kept.
         """
         enforcement = Enforcement(guard, terms.means)
-        worker = Worker(guard.bundle.manifest.timeout)
+        timeout = guard.bundle.manifest.timeout
+        if worker is None or worker.timeout != timeout:
+            worker = Worker(timeout)
         return cls(
             terms,
             guard,
@@ -82,4 +100,4 @@ class Edition:
                 f"{guard.bundle.path}: was compiled for {after.name}, not for {before.name}; "
                 "start another proxy for it"
             )
-        return Edition.of(guard, self.terms)
+        return Edition.of(guard, self.terms, self.worker)

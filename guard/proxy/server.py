@@ -12,10 +12,14 @@ from prometheus_client import start_http_server
 
 from guard import logs
 from guard.errors import EngineError
+from guard.guard import Guard
 from guard.proxy.app import App
+from guard.proxy.edition import Edition
 from guard.proxy.load import Load
+from guard.proxy.pipeline import Pipeline
 from guard.proxy.start import Report, Settings, prepare
 from guard.recorder import Recorder
+from guard.reload import Reloader, reload_seconds
 
 _LOGGERS = ("guard.proxy", logs.NAME)  # the audit's lines are in the latter
 
@@ -60,7 +64,10 @@ def serve(settings: Settings, place: Place, report: Report) -> int:
 
 
 async def _serve(settings: Settings, place: Place, report: Report, recorder: Recorder) -> int:
+    seconds = reload_seconds()
     pipeline = await prepare(settings, report, recorder=recorder)
+    if seconds is not None:
+        reloader(pipeline, settings.bundle, recorder, seconds).start()
     if place.metrics_port is not None:
         _measure(place.metrics_host, place.metrics_port)
         report(f"metrics: http://{place.metrics_host}:{place.metrics_port}/metrics")
@@ -78,6 +85,22 @@ async def _serve(settings: Settings, place: Place, report: Report, recorder: Rec
     server = _Drained(config, pipeline.load, place.drain)
     await server.serve()
     return 0 if server.started else 1
+
+
+def reloader(
+    pipeline: Pipeline, folder: Path, recorder: Recorder, seconds: float
+) -> Reloader[Edition]:
+    """Makes what has a pipeline serve by each new version of its bundle."""
+
+    def load(folder: Path, before: Edition) -> Edition:
+        guard = Guard.load(folder, before.guard)
+        guard.warm()
+        return before.renewed(guard)
+
+    def swap(edition: Edition) -> None:
+        pipeline.edition = edition
+
+    return Reloader(folder, pipeline.edition, load, swap, recorder, seconds)
 
 
 def _measure(host: str, port: int) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,9 +21,11 @@ from guard.proxy.fields import MOST_BYTES
 from guard.proxy.message import Reply, Request
 from guard.proxy.pipeline import Pipeline
 from guard.proxy.schemas.common import with_bad_words
+from guard.proxy.server import reloader
 from guard.proxy.start import Settings, prepare
 from guard.proxy.upstream import Patience
 from guard.recorder import Recorder
+from guard.versions import new_version
 from tests.proxy.ask import WAYS
 from tests.proxy.bundles import REFUSAL, SECRET
 from tests.proxy.conftest import Start
@@ -173,6 +176,29 @@ async def test_a_request_is_served_by_one_version(
     assert SECRET.encode() in (await ask(served, EVERYDAY)).body  # this version reads no answers
     await ask(served, PERSON)
     assert notes.of("decided")[-1]["bundle"] == unread_guard.version
+
+
+async def test_what_replaces_the_bundles_folder_is_served_and_what_is_unsound_is_not(
+    unread_guard: Guard, fake: Fake, counter: Counter, notes: Notes, tmp_path: Path
+) -> None:
+    folder = tmp_path / "served"
+    targets = [one.model_dump() for one in unread_guard.bundle.manifest.targets]
+    guard = Guard(new_version(unread_guard.bundle, folder, targets, {}))
+    served = await pipeline(guard, fake, counter, notes)
+    looks = reloader(served, folder, served.edition.terms.recorder, 1.0)
+    assert looks.look() == "same"
+    (refusing,) = next(one for one in targets if one["id"] == "brennick")["interventions"]
+    refusing["options"]["message"] = "I never met them."
+    held = new_version(guard.bundle, folder, targets, {})
+    assert REFUSAL.encode() in (await ask(served, PERSON)).body
+    worker = served.edition.worker
+    assert looks.look() == "served"
+    assert b"I never met them." in (await ask(served, PERSON)).body
+    assert notes.of("decided")[-1]["bundle"] == held.version
+    assert served.edition.worker is worker, "its threads are no more than before"
+    (folder / "manifest.json").write_text("{}", "utf-8")
+    assert looks.look() == "refused"
+    assert b"I never met them." in (await ask(served, PERSON)).body
 
 
 async def test_another_models_bundle_is_no_version(
