@@ -21,8 +21,8 @@ if the README is out of date), 2 if it could not be tried.
 """
 
 _README = """\
-Fill the sections <!-- results:NAME --> … <!-- /results --> of the README from the committed
-results.
+Fill the sections <!-- results:NAME --> … <!-- /results --> of the README, and of the pages in docs/
+that have any, from the committed results.
 
 example:
   python -m benchmarks readme --check
@@ -60,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # so that servers are stopped
     try:
         if args.command == "readme":
-            return _readme(args.file, args.results, check=args.check)
+            pages = args.file or [ROOT / "README.md", *_pages()]
+            current = [_readme(page, args.results, check=args.check) for page in pages]
+            return max(current)
         return BENCHMARKS[args.command].run(args)
     except GuardError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
@@ -93,9 +95,19 @@ def _parser() -> argparse.ArgumentParser:
         "readme", help="the README's tables", description=_README, formatter_class=raw
     )
     sub.add_argument("--check", action="store_true", help="change nothing; 1 if out of date")
-    sub.add_argument("--file", type=Path, default=ROOT / "README.md", help="another file")
+    sub.add_argument(
+        "--file", type=Path, action="append", help="another file, in place of all that have tables"
+    )
     sub.add_argument("--results", type=Path, default=RESULTS, help="another folder of results")
     return parser
+
+
+def _pages() -> list[Path]:
+    """The pages in docs/ that show results."""
+    return [
+        page for page in sorted((ROOT / "docs").glob("*.md"))
+        if "<!-- results:" in page.read_text("utf-8")
+    ]  # fmt: skip
 
 
 def _readme(readme: Path, results: Path, *, check: bool) -> int:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from benchmarks.leakage.shown import RETAIN, RETRAINED, TARGET, Shown, asked, suites
+from benchmarks.leakage.shown import FORGET, RETAIN, RETRAINED, TARGET, Shown, asked, suites
 from benchmarks.result import Result, Row
 from benchmarks.table import markdown, setting
 
@@ -15,17 +15,22 @@ FIGURES = (
     ("utility", "model_utility", "kept"),
 )
 PARAPHRASE = "paraphrase"
+TOLD = "entity_leakage"
+_TOLD = 0.02  # of what tells an answer: more counts
 _MARKUP = re.compile(r"[\\`*_\[\]<>]")
 
 
 def table(result: Result) -> str:
-    """Renders a result for the README and the terminal: two tables for each suite."""
+    """Renders a result for the README and the terminal: up to three tables for each suite."""
     parts = []
     found = suites(result)
     for shown in found:
         if len(found) > 1:
             parts.append(f"**{escaped(shown.suite)}**\n")
         parts.append(_written(*systems_table(shown)))
+        told = told_table(shown)
+        if told[1]:
+            parts.append(_written(*told))
         if shown.measured:
             parts.append(_written(*attacks_table(shown)))
             parts.append(f"{legend(shown)}\n")
@@ -55,6 +60,39 @@ def systems_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
                 spread(worst.yard if worst else None),
                 percent(shown.share(system, "blocked")),
                 percent(shown.most(system, "failed")),
+            ]
+        )
+    return header, lines
+
+
+def told_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
+    """Returns the heading and the lines of the table of names, dates and numbers, and of samples.
+
+    Systems of which neither was measured under an attack have no line.
+    """
+    header = [
+        "names, dates and numbers told", "as learned", "worst attack", "there",
+        f"attacks above {percent(_TOLD)}", *(f"leak@{k}" for k in shown.counts),
+    ]  # fmt: skip
+    lines = []
+    for system in shown.ranked():
+        rows = {
+            attack: row for attack in shown.attacks if attack is not None
+            if (row := shown.get(system, TOLD, FORGET, attack)) is not None
+        }  # fmt: skip
+        curve = dict(shown.curve(system))
+        if not rows and not curve:
+            continue
+        worst = max(rows, key=lambda attack: rows[attack].value, default=None)
+        above = sum(row.value > _TOLD for row in rows.values())
+        lines.append(
+            [
+                system,
+                spread(shown.get(system, TOLD)),
+                "–" if worst is None else asked(worst),
+                spread(None if worst is None else rows[worst]),
+                f"{above} of {len(rows)}" if rows else "–",
+                *(spread(curve.get(k)) for k in shown.counts),
             ]
         )
     return header, lines

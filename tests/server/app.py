@@ -1,6 +1,7 @@
 """vLLM's application in a process without an engine: its routes, and what its handlers ask for."""
 
 import asyncio
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,12 +37,21 @@ def arguments(*flags: str) -> Any:
 
 @contextmanager
 def switched(*on: str) -> Iterator[None]:
-    """With these variables on, and other switches off."""
+    """With these variables on, and other switches off.
+
+    One of the packages whose routes vLLM takes in has the root logger tell of errors only: other
+    tests in this process read warnings.
+    """
+    root = logging.getLogger()
+    level = root.level
     with pytest.MonkeyPatch.context() as patch:
         for name in SWITCHES:
             patch.setenv(name, "1" if name in on else "0")
         patch.setenv("VLLM_PLUGINS", "")  # the routes are vLLM's own
-        yield
+        try:
+            yield
+        finally:
+            root.setLevel(level)
 
 
 def everything(folder: Path, *flags: str, on: Sequence[str] = SWITCHES) -> FastAPI:

@@ -17,6 +17,7 @@ from benchmarks.leakage.table import (
     percent,
     systems_table,
     table,
+    told_table,
 )
 from benchmarks.metrics import METRICS
 from benchmarks.metrics.figures import KEPT
@@ -54,6 +55,26 @@ def test_an_attack_that_the_retrained_model_was_not_asked_by_is_not_compared() -
     (shown,) = suites(of(leak("a", "typos", 0.9), leak("a", None, 0.2), leak("retrained", None, 0)))
     worst = shown.worst("a")
     assert worst is not None and worst.attack is None
+
+
+def test_what_is_told_at_worst_and_by_samples_has_a_table_of_its_own() -> None:
+    def of_a(metric: str, attack: str | None, value: float) -> Row:
+        return Row(system="a", split="s: forget", metric=metric, attack=attack, value=value)
+
+    rows = [
+        *(leak("a", attack, 0.5) for attack in (None, "typos", "few-shot", "sampling")),
+        of_a("entity_leakage", None, 0.9),  # no attack
+        of_a("entity_leakage", "typos", 0.02),
+        of_a("entity_leakage", "few-shot", 0.3),
+        of_a("leak@1", "sampling", 0.1),
+        of_a("leak@64", "sampling", 0.4),
+        leak("b", "typos", 0.5),
+    ]
+    header, lines = told_table(suites(of(*rows))[0])
+    assert header[-3:] == ["attacks above 2 %", "leak@1", "leak@64"]
+    assert lines == [["a", "0.900", "few-shot", "0.300", "1 of 2", "0.100", "0.400"]]
+    assert "| a | 0.900 | few-shot |" in table(of(*rows))
+    assert "leak@64" not in table(of(*rows[:4]))
 
 
 def test_the_systems_come_by_what_they_leak_most_by_and_the_models_last() -> None:
@@ -103,7 +124,7 @@ def test_the_whole_text_has_a_part_for_each_suite() -> None:
     assert text.count("| system |") == 2 and f"**{SUITE}**" in text
     assert text.count("40 forget cases.") == 2 and "commit 0123456789ab" in text
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in lines} == {15, 22}
+    assert {line.count("|") for line in lines} == {13, 15, 22}
     assert "**" not in table(result())
 
 
