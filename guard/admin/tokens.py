@@ -10,13 +10,12 @@ from pathlib import Path
 
 from guard.audit.changes import who
 from guard.errors import GuardError
+from guard.secret import LEAST, MEND
 
 TOKEN = "GUARD_ADMIN_TOKEN"
 TOKENS = "GUARD_ADMIN_TOKENS"
-_LEAST = 32  # characters of a token
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _SCHEME = "bearer "
-_MEND = "give a long random text (openssl rand -hex 32)"
 
 
 class Tokens:
@@ -62,7 +61,7 @@ def read_tokens(given: str | None = None) -> Tokens:
             raise GuardError(f"--who goes with {TOKEN}; {TOKENS} names each admin itself")
         return Tokens(_read(Path(file)))
     if token is None:
-        raise GuardError(f"{TOKEN} is not set; {_MEND}, or {TOKENS}=FILE.json for several admins")
+        raise GuardError(f"{TOKEN} is not set; {MEND}, or {TOKENS}=FILE.json for several admins")
     _check(token, TOKEN)
     name = given or who()
     if not _NAME.fullmatch(name):
@@ -91,8 +90,8 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _check(token: str, where: str) -> None:
-    if len(token) < _LEAST or not token.isascii() or not token.isprintable() or " " in token:
-        raise GuardError(f"{where}: has less than {_LEAST} plain characters; {_MEND}")
+    if len(token) < LEAST or not token.isascii() or not token.isprintable() or " " in token:
+        raise GuardError(f"{where}: has less than {LEAST} plain characters; {MEND}")
 
 
 def _digest(text: str) -> bytes:

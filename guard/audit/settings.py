@@ -10,6 +10,7 @@ from typing import Literal
 
 from guard.audit.record import Sealer
 from guard.errors import AuditError
+from guard.secret import secret
 
 FOLDER = "GUARD_AUDIT"
 KEY = "GUARD_AUDIT_KEY"
@@ -17,7 +18,6 @@ ON_ERROR = "GUARD_AUDIT_ON_ERROR"
 SYNC = "GUARD_AUDIT_SYNC"
 WRITER = "GUARD_AUDIT_WRITER"
 WHO = "GUARD_AUDIT_WHO"
-_LEAST = 32  # characters of the key
 
 OnError = Literal["closed", "open"]
 Sync = Literal["batch", "wait"]
@@ -95,15 +95,8 @@ def audit_key() -> bytes | None:
     Raises:
         AuditError: It is so short that it could be guessed.
     """
-    key = os.environ.get(KEY)
-    if key is None:
-        return None
-    if len(key) < _LEAST:
-        raise AuditError(
-            f"{KEY} is set but has less than {_LEAST} characters; give a long random text "
-            "(openssl rand -hex 32), or unset it"
-        )
-    return key.encode("utf-8", "surrogateescape")
+    key = secret(KEY, AuditError)
+    return None if key is None else key.encode("utf-8", "surrogateescape")
 
 
 def _writer() -> str:

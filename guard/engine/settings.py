@@ -14,13 +14,13 @@ from typing import Any
 from guard.errors import EngineError
 from guard.registry import nearest
 from guard.reload import SECONDS, reload_seconds
+from guard.secret import secret
 
 BUNDLE = "GUARD_BUNDLE"
 VERSION = "GUARD_BUNDLE_VERSION"
 KEY = "GUARD_START_KEY"
 EVALUATION = "GUARD_EVALUATION_TOKEN"
 _FIELDS = ("bundle", "version", "evaluation")
-_LEAST = 32  # characters of the token
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,7 @@ def evaluation_token() -> str | None:
     Raises:
         EngineError: It is so short that it could be guessed.
     """
-    token = os.environ.get(EVALUATION)
-    if token is None:
-        return None
-    if len(token) < _LEAST:
-        raise EngineError(
-            f"{EVALUATION} is set but has less than {_LEAST} characters; give a long random text "
-            "(openssl rand -hex 32), or unset it"
-        )
-    return token
+    return secret(EVALUATION, EngineError)
 
 
 def from_config(additional: Any) -> Settings | None:

@@ -2,7 +2,6 @@
 
 import hmac
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -23,9 +22,9 @@ from guard.logs import configure
 from guard.proxy.fields import MOST_BYTES
 from guard.proxy.message import Refused
 from guard.recorder import Recorder
+from guard.secret import MEND, secret
 
 KEY = "GUARD_GUARDRAIL_KEY"
-_LEAST = 32  # characters of it
 
 
 def key_of_environment() -> str:
@@ -34,11 +33,11 @@ def key_of_environment() -> str:
     Raises:
         EngineError: There is none, or it is so short that it could be guessed.
     """
-    key = os.environ.get(KEY, "")
-    if len(key) < _LEAST:
+    key = secret(KEY, EngineError)
+    if key is None:
         raise EngineError(
-            f"{KEY} must be set to {_LEAST} characters or more (openssl rand -hex 32): whoever may "
-            "ask the guardrail can find out what is in a forget set"
+            f"{KEY} is not set; {MEND}: whoever may ask the guardrail can find out what is in a "
+            "forget set"
         )
     return key
 

@@ -1,12 +1,11 @@
 """What a guardrail says: a request is judged, an answer is checked, and what fails is blocked."""
 
 import logging
-import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from guard.decision import Decision
-from guard.engine.mediator import asked_part
+from guard.engine.mediator import Progress, asked_part
 from guard.engine.worker import Worker
 from guard.errors import EngineError, OutputError
 from guard.events import FAILED, OPENED, Decided, Hit, Noticed, Unchecked, request_name
@@ -114,7 +113,7 @@ class Service:
                 self.guard, text, prompt.question, prompt=prompt.text, doubted=prompt.doubted
             ):
                 enforced = found.rule.mode == "enforce"
-                progress.enforced = progress.enforced or enforced
+                progress.found = progress.found or enforced
                 done = "blocked" if enforced else "shadow"
                 hit = found.hit
                 event = Hit(
@@ -128,7 +127,8 @@ class Service:
                 if enforced and stop is None:
                     ends = "answer" in (found.rule.on_hit, found.rule.then)
                     stop = found.rule.answer if ends else STOPPED
-        self.record.stage("check", progress.passed("check"))
+        progress.passed("check")
+        self.record.stage("check", progress.seconds["check"])
         if stop is not None:
             return blocked(stop)
         return Reply(action="NONE", stream_holdback_chars=self._undecided(call, prompt))
@@ -180,30 +180,20 @@ class Service:
         return blocked(UNJUDGED if asked else UNCHECKED)
 
 
-class _Progress:
-    """How far a judgement has come, for whoever has to give it up."""
+@dataclass
+class _Progress(Progress):
+    """How far a call has come.
 
-    def __init__(self) -> None:
-        self.decision: Decision | None = None
-        self.found = False
-        self.seconds: dict[str, float] = {}
-        self._since = time.perf_counter()
+    Attributes:
+        found: Whether something was found in an answer that must not leave.
+    """
+
+    found: bool = False
 
     @property
     def enforced(self) -> bool:
         """Whether it is decided already that this must not go on."""
-        return self.found or (self.decision is not None and bool(self.decision.enforced))
-
-    @enforced.setter
-    def enforced(self, value: bool) -> None:
-        self.found = value
-
-    def passed(self, stage: str) -> float:
-        """Says that a stage is over; returns its seconds."""
-        now = time.perf_counter()
-        self.seconds[stage] = now - self._since
-        self._since = now
-        return self.seconds[stage]
+        return self.found or super().enforced
 
 
 def _edited(call: Call, edit: Edit) -> Reply:

@@ -5,7 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from guard.errors import GuardError
+from guard.errors import EngineError, GuardError
+from guard.secret import secret
 
 HELP = "a guard in front of a server that cannot be changed"
 DESCRIPTION = """\
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         patience=Patience(*waits),
         goes_on=args.continue_final_message,
         key=os.environ.get(UPSTREAM_KEY) or None,
-        own=os.environ.get(PROXY_KEY) or None,
+        own=secret(PROXY_KEY, EngineError),
     )
 
     def report(line: str) -> None:

@@ -80,13 +80,22 @@ async def test_metrics_are_shown_to_who_knows_the_key(start: Start, reading: Gua
     assert response.status_code == 200 and "# TYPE" in response.text
 
 
-@pytest.mark.parametrize("key", ["", "short"])
+@pytest.mark.parametrize(
+    ("key", "why"), [(None, "is not set"), ("", "less than 32"), ("short", "less than 32")]
+)
 def test_it_does_not_start_without_a_key(
-    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    key: str | None,
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv(module.KEY, key)
+    monkeypatch.delenv(module.KEY, raising=False)
+    if key is not None:
+        monkeypatch.setenv(module.KEY, key)
     assert main(["guardrail", "--bundle", str(tmp_path)]) == 2
-    assert "GUARD_GUARDRAIL_KEY must be set" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("guard: GUARD_GUARDRAIL_KEY ") and why in said
 
 
 def test_a_missing_bundle_is_told(
