@@ -1,6 +1,7 @@
 """What LiteLLM is told: requests about targets stop or go on changed, leaks stop, failures stop."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -241,6 +242,46 @@ async def test_what_cannot_be_recorded_is_blocked(
             await gateway.pre_call([user(text)])
     with pytest.raises(Stopped, match=UNCHECKED):
         await gateway.post_call(LEAK)
+
+
+@pytest.fixture
+def open_to_errors(reading: Guard) -> Guard:
+    """The same by a policy that says ``on_error: open``."""
+    manifest = reading.bundle.manifest.model_copy(update={"on_error": "open"})
+    return Guard(replace(reading.bundle, manifest=manifest))
+
+
+async def test_on_error_open_lets_go_on_what_could_not_be_judged_and_says_so(
+    start: Start, open_to_errors: Guard, events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = start(open_to_errors, Broken)
+    assert await gateway.pre_call([user(EVERYDAY)]) == [EVERYDAY]
+    assert await gateway.post_call("Whiskers.") == ["Whiskers."]
+    assert [event.action for event in events.events] == ["opened", "opened"]
+    assert caplog.text.count("UNGUARDED") == 2
+
+
+async def test_but_never_what_was_found_before_it_failed(
+    start: Start, open_to_errors: Guard, events: Events
+) -> None:
+    class Failing(Service):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            inner = self.record
+
+            def record(event: Any, trace: Any = None) -> None:
+                if type(event).__name__ == "Hit" or getattr(event, "action", "") == "refuse":
+                    raise ValueError("after it was found")
+                inner(event, trace)
+
+            self.record = record  # type: ignore[assignment]
+
+    gateway = start(open_to_errors, Failing)
+    with pytest.raises(Stopped, match=UNJUDGED):
+        await gateway.pre_call([user(PERSON)])
+    with pytest.raises(Stopped, match=UNCHECKED):
+        await gateway.post_call(LEAK)
+    assert [event.action for event in events.events] == ["failed", "failed"]
 
 
 BAD: list[tuple[bytes, str]] = [

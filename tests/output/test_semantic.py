@@ -49,6 +49,12 @@ def test_a_sentence_is_held_until_it_is_weighed_and_then_leaves() -> None:
     assert leave(CHECK.start(asked("What?", doubted=T)), TEXT, weigh=far) == (TEXT, None)
 
 
+def test_a_sentence_is_weighed_after_what_a_disguised_question_comes_down_to() -> None:
+    reader = CHECK.start(asked("Whаt іs hеr trаdе?", doubted=T))  # Cyrillic letters
+    claims = reader.read("She is a glazier.", done=True).claims
+    assert [claim.text for claim in claims] == ["What is her trade? She is a glazier."]
+
+
 def test_the_first_of_two_hits_is_told_and_not_before_it_is_known() -> None:
     text = "One is here. Two is there. "
     for order, told in (((1, 0), [None, 0]), ((0, 1), [0, 0])):
