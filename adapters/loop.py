@@ -16,6 +16,7 @@ from adapters.objectives.base import Batch, Objective
 from adapters.regularizers.base import Regularizer
 from adapters.schedule import Schedule
 from adapters.settings import Settings
+from adapters.spread import is_spread, spread
 from adapters.step import ModelStep, Passes
 from adapters.stopping import enough
 from adapters.workshop import ModelWorkshop
@@ -61,14 +62,17 @@ class Loop:
         self._retain = retain
         self._regularizers = regularizers
         self._accelerator = Accelerator()
-        if self._accelerator.distributed_type == "FSDP":  # nothing gathers what is to be saved
-            raise ModelError("accelerate: FSDP is not supported; train without it")
         self._device = self._accelerator.device
-        self._model = model.to(self._device)
+        self._spread = is_spread(settings, self._accelerator)
+        if self._spread:
+            self._model = spread(model, self._device, self._accelerator.num_processes)
+        else:
+            self._model = model.to(self._device)
         self._passes = passes or Passes(
             model,
             narrow=arithmetic(settings, self._device.type) == torch.bfloat16,
             checkpointing=settings.checkpointing,
+            remember=not self._spread,  # a pass that one process is spared, all would wait for
         )
         self._descent = Descent(model, settings, self._accelerator)
         self._schedule = Schedule(
@@ -89,7 +93,13 @@ class Loop:
         self._objective.prepare(ModelWorkshop(self._passes, rows, self._settings, texts, tokenizer))
 
     def mask(self, mask: Wagle) -> None:
-        """Holds the rows of the adapter fast that a mask does not pick."""
+        """Holds the rows of the adapter fast that a mask does not pick.
+
+        Raises:
+            ModelError: The weights that it scores are spread.
+        """
+        if self._spread:
+            raise ModelError("--mask: scores whole weights; give none where the model is spread")
 
         def average(scores: "torch.Tensor") -> "torch.Tensor":
             found: torch.Tensor = self._accelerator.reduce(scores, "mean")

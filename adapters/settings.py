@@ -47,6 +47,8 @@ class Settings(Strict):
         dtype: Of the arithmetic; ``auto`` is bfloat16 where a GPU has it, else float32. What is
             trained is float32 in any case.
         checkpointing: Whether layers are computed again for the gradient: less memory, more time.
+        spread: Whether the processes share the weights of the base model out between them (FSDP2),
+            where no GPU holds it whole; ``accelerate launch --use_fsdp`` asks for the same.
         save_every: Steps from one checkpoint to the next; 0 makes none.
         stop_below: Training ends after the epoch at whose end the mean probability of the forget
             answers, a token, is below this.
@@ -74,6 +76,7 @@ class Settings(Strict):
     combine: Literal["sum", "blur"] = "sum"
     dtype: Literal["float32", "bfloat16", "auto"] = "auto"
     checkpointing: bool = False
+    spread: bool = False
     save_every: Annotated[int, Field(ge=0)] = 50
     stop_below: Share | None = None
     stop_above: Share | None = None

@@ -23,22 +23,34 @@ class Passes:
         model: A `peft.PeftModel`.
         narrow: Whether arithmetic is in bfloat16.
         checkpointing: Whether layers are computed again for the gradient.
+        remember: Whether what was said before training is asked once of each row.
 
     Attributes:
         device: Where the model is.
         layers: The decoder layers.
         last: The last of them (from 0) that the adapter changes.
         tokens: How many tokens were passed with a gradient so far, padding left out.
+        remember: As given.
         known: What `reference_nll` has found, by split and row.
     """
 
-    def __init__(self, model: Any, *, narrow: bool = False, checkpointing: bool = False) -> None:
+    remember: bool = True
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        narrow: bool = False,
+        checkpointing: bool = False,
+        remember: bool = True,
+    ) -> None:
         base = model.get_base_model()
         self.model = model
+        self.remember = remember
         self._narrow = narrow
         self._decoder = getattr(base, base.base_model_prefix)
         self.device = base.device
-        self.layers = _layers(self._decoder, base.config)
+        self.layers = layers_of(base)
         self.last = _last(self.layers)
         self.tokens = 0
         self.known: Reference = {}
@@ -165,7 +177,7 @@ class ModelStep:
         import torch
 
         split, rows = getattr(batch, "split", ""), getattr(batch, "rows", ())
-        keys = [(split, row) for row in rows]
+        keys = [(split, row) for row in rows] if self._passes.remember else []
         known = self._passes.known
         if not keys or not all(key in known for key in keys):
             answers = self.reference(batch)
@@ -198,11 +210,12 @@ def _keep(found: dict[int, "torch.Tensor"], number: int, length: int) -> Any:
     return keep
 
 
-def _layers(decoder: Any, config: Any) -> list[Any]:
-    """The layers of a decoder, in order, whatever they are called."""
+def layers_of(model: Any) -> list[Any]:
+    """The decoder layers of a causal language model, in order, whatever they are called."""
     from torch import nn
 
-    count = getattr(config.get_text_config(), "num_hidden_layers", 0)
+    decoder = getattr(model, model.base_model_prefix)
+    count = getattr(model.config.get_text_config(), "num_hidden_layers", 0)
     lists = [module for module in decoder.modules() if isinstance(module, nn.ModuleList)]
     fitting = [module for module in lists if len(module) == count]
     return list(max(fitting or lists, key=len, default=()))

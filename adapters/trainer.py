@@ -19,6 +19,7 @@ from adapters.model import Base, add_lora, continue_lora, load, save_adapter, st
 from adapters.objectives.base import Objective
 from adapters.regularizers.base import Regularizer
 from adapters.settings import Settings
+from adapters.spread import is_spread
 from guard.data import Row
 from guard.errors import ModelError
 from guard.identity import identify
@@ -98,6 +99,10 @@ def train(
             fitting(path, base, vocabulary)
     learnt = list(forget)
     if prune is not None:
+        if is_spread(settings, accelerator):
+            raise ModelError(
+                "--prune: reads with the whole model; prune no rows of one that is spread"
+            )
         represent = Hidden(base.model.to(accelerator.device), base.tokenizer, most=settings.tokens)
         learnt = pruned(forget, represent, prune, settings.seed)
     if continued is not None:

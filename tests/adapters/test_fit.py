@@ -14,7 +14,7 @@ from adapters.objectives import OBJECTIVES
 from adapters.objectives.base import Objective, Step
 from adapters.settings import Settings
 from guard.data import Row
-from guard.errors import DataError, ModelError
+from guard.errors import DataError
 from guard.options import Strict
 from tests.adapters.causal import examples, tuned
 
@@ -262,13 +262,6 @@ def test_a_loss_that_is_not_finite_stops_the_training(value: float) -> None:
     with pytest.raises(Diverged, match="training, step 3: the loss is not finite") as error:
         fit(tuned(), FORGET, RETAIN, FAST, Astray())
     assert "\n" not in str(error.value)
-
-
-def test_a_model_that_would_be_spread_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing gathers its weights again when they are to be saved."""
-    monkeypatch.setattr("accelerate.Accelerator.distributed_type", "FSDP")
-    with pytest.raises(ModelError, match="accelerate: FSDP is not supported; train without it"):
-        fit(tuned(), FORGET, RETAIN, FAST, Learn())
 
 
 def test_rows_that_are_missing_are_named() -> None:

@@ -73,8 +73,18 @@ def test_what_was_said_before_is_remembered_by_row() -> None:
     others = pad([ROWS[2], ROWS[0]], split="forget")
     again = step_of(passes)
     again._passes = None  # type: ignore[assignment]  # nothing may be passed once more
-    again._passes = type("Known", (), {"known": passes.known})()
+    again._passes = type("Known", (), {"known": passes.known, "remember": True})()
     assert torch.equal(again.reference_nll(others), first[[2, 0]])
+
+
+def test_where_nothing_is_remembered_it_is_asked_again() -> None:
+    """What one process remembered, and another did not, all of them would wait for."""
+    passes = Passes(tuned(), remember=False)
+    step = step_of(passes)
+    first = step.reference_nll(step.forget)
+    assert passes.known == {}
+    kept = step_of(Passes(tuned()))
+    assert torch.equal(kept.reference_nll(kept.forget), first)
 
 
 def test_rows_of_different_sets_are_not_mistaken_for_each_other() -> None:
