@@ -23,8 +23,8 @@ def is_spread(settings: Settings, accelerator: Any) -> bool:
         settings: Of the training.
         accelerator: An `accelerate.Accelerator`; its launcher may want it as well.
     """
-    asked = settings.spread or accelerator.distributed_type == "FSDP"
-    return asked and accelerator.num_processes > 1
+    asked: bool = settings.spread or accelerator.distributed_type == "FSDP"
+    return asked and int(accelerator.num_processes) > 1
 
 
 def spread(model: Any, device: "torch.device", processes: int) -> Any:

@@ -1,4 +1,4 @@
-"""What `test_spread` runs in two processes: trainings with a model that is spread and one that is not.
+"""What `test_spread` runs in two processes: trainings of a model that is spread, and of one whole.
 
 The first process prints, as JSON, what it found in each.
 """
