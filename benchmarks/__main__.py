@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from benchmarks import detection, interventions, objectives, output, overhead, training
+from benchmarks.join import join
 from benchmarks.leakage import command as leakage
-from benchmarks.result import RESULTS, ROOT, Result
+from benchmarks.result import RESULTS, ROOT, Result, read, write
 from benchmarks.table import fill
 from guard.errors import GuardError
 
@@ -26,6 +27,15 @@ that have any, from the committed results.
 
 example:
   python -m benchmarks readme --check
+"""
+
+
+_JOIN = """\
+Join parts of a full run, each the result of `--only` or the like, into one result: a benchmark that
+takes too long for one day. Every part has measured the yardsticks too, which must agree.
+
+example:
+  python -m benchmarks join one.json two.json --out benchmarks/results/objectives.json
 """
 
 
@@ -63,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             pages = args.file or [ROOT / "README.md", *_pages()]
             current = [_readme(page, args.results, check=args.check) for page in pages]
             return max(current)
+        if args.command == "join":
+            return _join(args)
         return BENCHMARKS[args.command].run(args)
     except GuardError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
@@ -99,7 +111,25 @@ def _parser() -> argparse.ArgumentParser:
         "--file", type=Path, action="append", help="another file, in place of all that have tables"
     )
     sub.add_argument("--results", type=Path, default=RESULTS, help="another folder of results")
+    sub = commands.add_parser(
+        "join", help="one result of several parts", description=_JOIN, formatter_class=raw
+    )
+    sub.add_argument("part", type=Path, nargs="+", help="a result of a part")
+    sub.add_argument(
+        "--out", type=Path, required=True, metavar="PATH", help="write the whole there"
+    )
     return parser
+
+
+def _join(args: argparse.Namespace) -> int:
+    benchmark = read(args.part[0]).benchmark
+    if benchmark not in BENCHMARKS:
+        raise GuardError(f"{args.part[0]}: benchmark: known are {', '.join(BENCHMARKS)}")
+    whole = getattr(BENCHMARKS[benchmark], "whole", lambda systems: False)
+    result = join(args.part, whole)
+    write(result, args.out)
+    sys.stdout.write(BENCHMARKS[benchmark].table(result))
+    return 0
 
 
 def _pages() -> list[Path]:

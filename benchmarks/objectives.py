@@ -92,6 +92,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def whole(systems: frozenset[str]) -> bool:
+    """Whether these are all systems that there are."""
+    return systems >= {TARGET, RETRAINED, *_chosen(None)}
+
+
 def rows(found: Mapping[str, Mapping[str, Any]], flagged: Sequence[bool]) -> list[Row]:
     """Turns what was measured into figures.
 

@@ -76,6 +76,24 @@ class Machine(Strict):
         return cls(cpu=cpu, cores=len(os.sched_getaffinity(0)), memory_gib=round(memory / 2**30, 1))
 
 
+class Part(Strict):
+    """Where some figures of a result come from that was joined of several runs.
+
+    Attributes:
+        systems: Whose figures.
+        commit: As in `Result`, and so the rest.
+        machine: Where it ran.
+        versions: Of Python and the packages that matter.
+        seconds: How long it took.
+    """
+
+    systems: tuple[str, ...]
+    commit: str | None = None
+    machine: Machine
+    versions: dict[str, str]
+    seconds: Finite = Field(ge=0)
+
+
 class Result(Strict):
     """One run of a benchmark.
 
@@ -88,6 +106,7 @@ class Result(Strict):
         versions: Of Python and the packages that matter.
         seed: Of everything that was drawn by chance.
         seconds: How long it took.
+        parts: The runs that it was joined of (`benchmarks.join`); none where it is one run.
     """
 
     benchmark: str
@@ -98,10 +117,12 @@ class Result(Strict):
     versions: dict[str, str]
     seed: int | None = None
     seconds: Finite = Field(ge=0)
+    parts: tuple[Part, ...] = ()
 
     def to_json(self) -> str:
         """Returns the record as it is written: fields that do not apply are left out."""
-        return json.dumps(self.model_dump(exclude_none=True), indent=1, ensure_ascii=False) + "\n"
+        held = self.model_dump(exclude_none=True, exclude=None if self.parts else {"parts"})
+        return json.dumps(held, indent=1, ensure_ascii=False) + "\n"
 
 
 def write(result: Result, path: Path) -> None:

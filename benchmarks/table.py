@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.result import Result, Row, read
+from benchmarks.result import Part, Result, Row, read
 from guard.errors import GuardError
 
 Render = Callable[[Result], str]
@@ -37,7 +37,13 @@ def figure(row: Row, unit: str = "", digits: int = 2) -> str:
 
 
 def setting(result: Result) -> str:
-    """One line: where, with what and from which commit the figures come."""
+    """One line: where, with what and from which commit the figures come; one for each part."""
+    if result.parts:
+        return " ".join(f"{', '.join(p.systems)}: {_setting(p)}" for p in result.parts if p.systems)
+    return _setting(result)
+
+
+def _setting(result: Result | Part) -> str:
     machine, versions = result.machine, result.versions
     parts = [f"{machine.cores} cores of {machine.cpu}", f"{machine.memory_gib:g} GiB"]
     parts += [f"{name} {versions[name]}" for name in ("vllm", "torch") if name in versions]

@@ -1,0 +1,81 @@
+"""One result from several: a long benchmark may be measured system by system, on several days.
+
+Every part has measured what the others are compared with (the target, the retrained model) anew;
+that has to have come out the same. Where a figure stands, its part says where it was taken.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.result import Part, Result, Row, read
+from guard.errors import GuardError
+
+_NEAR = 0.02  # other processors round otherwise, and an answer in a hundred is another
+_OF_THE_MACHINE = frozenset({"seconds", "memory"})
+_ONE = ("benchmark", "seed")
+
+
+def join(paths: Sequence[Path], whole: Callable[[frozenset[str]], bool]) -> Result:
+    """Joins results of one benchmark.
+
+    Args:
+        paths: Their files, themselves joined perhaps; of a system that several have measured, the
+            first one's figures stand.
+        whole: Whether systems are all that the benchmark has.
+
+    Returns:
+        Their figures, with `Result.parts` that say which part each system is of; ``full`` where
+        nothing is missing.
+
+    Raises:
+        GuardError: A file is no result, they are of different kinds, or what several of them have
+            measured differs.
+    """
+    results = [read(path) for path in paths]
+    first = results[0]
+    for path, other in zip(paths, results, strict=True):
+        for field in _ONE:
+            if getattr(other, field) != getattr(first, field):
+                raise GuardError(f"{path}: {field}: is not that of {paths[0]}")
+        if "part" not in other.suite:
+            raise GuardError(f"{path}: suite: is a {other.suite} run; give parts of a full one")
+    rows: dict[tuple[str | None, ...], Row] = {}
+    parts = []
+    for path, result in zip(paths, results, strict=True):
+        known = {row.system for row in rows.values()}
+        for row in result.rows:
+            if row.system not in known:
+                rows[_key(row)] = row
+            elif (held := rows.get(_key(row))) is None or not _alike(held, row):
+                raise GuardError(f"{path}: {row.system}: {row.metric}: differs from earlier parts")
+        for part in result.parts or (_as_part(result),):
+            new = tuple(system for system in part.systems if system not in known)
+            parts.append(part.model_copy(update={"systems": new}))
+    full = whole(frozenset(row.system for row in rows.values()))
+    return first.model_copy(
+        update={
+            "rows": tuple(rows.values()),
+            "suite": "full" if full else first.suite,
+            "seconds": round(sum(result.seconds for result in results), 1),
+            "parts": tuple(parts),
+        }
+    )
+
+
+def _as_part(result: Result) -> Part:
+    return Part(
+        systems=tuple(dict.fromkeys(row.system for row in result.rows)),
+        commit=result.commit,
+        machine=result.machine,
+        versions=result.versions,
+        seconds=result.seconds,
+    )
+
+
+def _key(row: Row) -> tuple[str | None, ...]:
+    return row.system, row.attack, row.split, row.metric
+
+
+def _alike(one: Row, other: Row) -> bool:
+    """Whether two parts found the same, times and memory apart."""
+    return one.metric in _OF_THE_MACHINE or abs(one.value - other.value) <= _NEAR

@@ -1,0 +1,103 @@
+"""Joining the parts of a long benchmark."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.objectives import OBJECTIVES
+from benchmarks.__main__ import main
+from benchmarks.join import join
+from benchmarks.objectives import PARTS, RETRAINED, TARGET, whole
+from benchmarks.result import Machine, Result, Row, read, write
+from benchmarks.table import setting
+from guard.errors import GuardError
+
+
+def part(commit: str, cpu: str = "A CPU", suite: str = "full: part", **values: float) -> Result:
+    """A result with a figure of each system."""
+    return Result(
+        benchmark="objectives",
+        suite=suite,
+        rows=tuple(
+            Row(system=s, split="tofu-mini", metric="forget", value=v) for s, v in values.items()
+        ),
+        commit=commit,
+        machine=Machine(cpu=cpu, cores=2, memory_gib=23.5),
+        versions={"torch": "2.0"},
+        seed=0,
+        seconds=10,
+    )
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> list[Path]:
+    made = [
+        part("aaa", target=0.99, ga=0.0),
+        part("bbb", "Another", target=0.985, npo=0.3, kl=0.2),
+    ]
+    paths = [tmp_path / f"{n}.json" for n in range(2)]
+    for result, path in zip(made, paths, strict=True):
+        write(result, path)
+    return paths
+
+
+def test_each_figure_says_which_run_it_is_of(parts: list[Path]) -> None:
+    found = join(parts, lambda systems: systems == {"target", "ga", "npo", "kl"})
+    assert {row.system: row.value for row in found.rows} == {
+        "target": 0.99, "ga": 0.0, "npo": 0.3, "kl": 0.2,
+    }  # fmt: skip
+    assert [(p.systems, p.commit, p.machine.cpu) for p in found.parts] == [
+        (("target", "ga"), "aaa", "A CPU"),
+        (("npo", "kl"), "bbb", "Another"),
+    ]
+    assert (found.suite, found.seconds) == ("full", 20)
+    said = setting(found)
+    assert "target, ga: 2 cores of A CPU" in said and "npo, kl: 2 cores of Another" in said
+    assert "commit aaa" in said and "commit bbb" in said
+
+
+def test_where_something_is_missing_it_stays_a_part(parts: list[Path]) -> None:
+    assert join(parts, lambda systems: False).suite == "full: part"
+
+
+def test_what_was_joined_is_joined_again(parts: list[Path], tmp_path: Path) -> None:
+    write(join(parts, lambda systems: False), tmp_path / "both.json")
+    write(part("ccc", target=0.99, rmu=0.5), tmp_path / "more.json")
+    found = join([tmp_path / "both.json", tmp_path / "more.json"], lambda systems: False)
+    assert [p.systems for p in found.parts] == [("target", "ga"), ("npo", "kl"), ("rmu",)]
+    write(found, tmp_path / "all.json")
+    assert read(tmp_path / "all.json") == found
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (part("ccc", target=0.9, rmu=0.5), "target: forget: differs from earlier parts"),
+        (part("ccc", suite="quick", target=0.99), "suite: is a quick run; give parts of a full"),
+        (part("ccc", target=0.99).model_copy(update={"seed": 1}), "seed: is not that of"),
+        (
+            part("ccc", target=0.99).model_copy(update={"benchmark": "leakage"}),
+            "benchmark: is not that of",
+        ),
+    ],
+)
+def test_what_does_not_belong_together_is_not_joined(
+    other: Result, message: str, parts: list[Path], tmp_path: Path
+) -> None:
+    write(other, tmp_path / "other.json")
+    with pytest.raises(GuardError, match=f"other.json: {message}"):
+        join([*parts, tmp_path / "other.json"], lambda systems: True)
+
+
+def test_the_command(parts: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "joined.json"
+    assert main(["join", *map(str, parts), "--out", str(out)]) == 0
+    assert read(out).suite == "full: part"
+    assert "| npo | 0.300 |" in capsys.readouterr().out
+    assert main(["join", str(tmp_path / "none.json"), "--out", str(out)]) == 2
+    assert "none.json: no such result" in capsys.readouterr().err
+
+
+def test_all_objectives_are_the_whole() -> None:
+    every = frozenset({TARGET, RETRAINED, *OBJECTIVES.kinds()} - {*PARTS})
+    assert whole(every) and not whole(every - {"npo"}) and not whole(every - {RETRAINED})
