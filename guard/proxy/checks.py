@@ -120,3 +120,21 @@ class Checks:
         """Says that nothing more of the answers is read."""
         if self.guard.output:
             self._record.stage("check", self.seconds)
+
+
+class Unread(Checks):
+    """Reads nothing: what leaves is the guard's own text.
+
+    Args:
+        guard: The guard.
+        worker: Not asked.
+        name: The request's id.
+    """
+
+    def __init__(self, guard: Guard, worker: Worker, name: str) -> None:
+        self.guard, self.worker, self.name = guard, worker, request_name(name)
+        self.goes_on, self.seconds = None, 0.0
+
+    def readers(self, mode: Mode) -> Sequence[Reader]:
+        """None."""
+        return ()

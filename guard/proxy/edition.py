@@ -22,12 +22,14 @@ class Terms:
         counter: Counts tokens.
         recorder: Is told of what is decided and done.
         embeddings: Whether embeddings are served.
+        window: The most tokens that the server takes, where it tells.
     """
 
     means: Means
     counter: Counter
     recorder: Recorder
     embeddings: bool = False
+    window: int | None = None
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,11 @@ class Fake:
         return "".join(self.pieces)
 
     @property
+    def told(self) -> str:
+        """All that it was asked, as one text."""
+        return json.dumps([body for _, body, _ in self.asked], ensure_ascii=False)
+
+    @property
     def body(self) -> dict[str, Any]:
         """What it was asked last."""
         return self.asked[-1][1]
