@@ -7,12 +7,13 @@ asked is judged like any request: nothing that is flagged goes there. Where ther
 the refusal leaves in the proxy's own.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from guard.errors import OutputError
+from guard.errors import DetectionError, GuardError
 from guard.proxy.checks import Unread
 from guard.proxy.edition import Edition
 from guard.proxy.exchange import Exchange, Read
@@ -68,65 +69,77 @@ class Refusing:
         Raises:
             Refused: The server would not have answered it either.
         """
-        schema, worker = read.schema, edition.worker
-        speaks = said(text, read.body, told.counter, schema.usual)
-        if not schema.refuses:
+        speaks = said(text, read.body, told.counter, read.schema.usual)
+        if not read.schema.refuses:
             try:
                 filler = Filler(told.counter)
-                sent = await worker.acall(lambda: _sent(edition, read, filler))
-            except Exception as error:  # not its message, which could quote the prompt
-                reason = type(error).__name__
-                logger.warning("guard: request %s: its form is not known (%s)", read.name, reason)
-                sent = None
-            if sent is not None:
-                finished = await self._asked(edition, read, sent, filler, speaks, told)
-                if finished is not None:
-                    return finished
+                sent, added = await edition.worker.acall(lambda: _sent(edition, read, filler))
+                return await self._asked(
+                    edition, sent, filler, speaks, replace(told, added=added, sent=sent.body)
+                )
+            except Refused:
+                raise
+            except Exception as error:
+                # Not the message of an unknown error: it could quote the prompt.
+                reason = str(error) if isinstance(error, GuardError) else type(error).__name__
+                logger.warning(
+                    "guard: request %s: is refused in a form of the proxy's own (%s)",
+                    read.name, reason,
+                )  # fmt: skip
         await self._catalogue.admitted(read.headers)
-        if read.asked.stream:
-            return Finished(None, tuple(schema.stream(speaks.text, told)), {})
-        return Finished(schema.answer(speaks.text, told), (), {})
+        # In a thread: the tokens of its prompt are counted.
+        return await asyncio.to_thread(_own, read, speaks, told)
 
     async def _asked(
-        self, edition: Edition, read: Read, sent: Read, filler: Filler, speaks: Said, told: Told
-    ) -> Finished | None:
-        """The refusal in the server's form; None where it has no place for it."""
-        schema, counter = read.schema, told.counter
-        added = schema.prompt_tokens(sent.body, counter) - schema.prompt_tokens(read.body, counter)
-        told = replace(told, added=added, sent=sent.body)
-        exchange = Exchange(self._upstream, counter, sent, None)
+        self, edition: Edition, sent: Read, filler: Filler, speaks: Said, told: Told
+    ) -> Finished:
+        """The refusal in the server's form.
+
+        Raises:
+            Refused: The server does not answer.
+            OutputError: It has no place for a text.
+        """
+        schema = sent.schema
+        exchange = Exchange(self._upstream, told.counter, sent, None)
         try:
             await exchange.begin()
         except Refused as refused:
             refused.message = filler.told(refused.message)
             raise
         headers = told_headers(exchange.response)
-        reading = schema.reading(Unread(edition.guard, edition.worker, read.name), told)
+        reading = schema.reading(Unread(edition.guard, edition.worker, sent.name), told)
         try:
-            if not read.asked.stream:
+            if not sent.asked.stream:
                 value = schema.restated(await exchange.value(), speaks, told)
                 return Finished(await reading.whole(value), (), headers)
             events = list[Event]()
             for event in schema.restreamed(await exchange.events(), speaks, told):
                 events += await reading.event(event)
             return Finished(None, (*events, *await reading.end()), headers)
-        except Exception as error:  # not its message, which could quote an answer
-            reason = str(error) if isinstance(error, OutputError) else type(error).__name__
-            logger.warning(
-                "guard: request %s: its refusal has another form (%s)", read.name, reason
-            )
-            return None
         finally:
             await exchange.aclose()
 
 
-def _sent(edition: Edition, read: Read, filler: Filler) -> Read | None:
-    """What is asked in a request's place; None where nothing that is harmless could be found."""
+def _own(read: Read, speaks: Said, told: Told) -> Finished:
+    """The refusal in the proxy's own form."""
+    if read.asked.stream:
+        return Finished(None, tuple(read.schema.stream(speaks.text, told)), {})
+    return Finished(read.schema.answer(speaks.text, told), (), {})
+
+
+def _sent(edition: Edition, read: Read, filler: Filler) -> tuple[Read, int]:
+    """What is asked in a request's place, and how many tokens more its prompt has.
+
+    Raises:
+        DetectionError: Nothing that is harmless could be found.
+    """
+    schema, counter = read.schema, filler.counter
     for body in _bodies(edition, read, filler):
-        asked = read.schema.read(body, filler.counter)
+        asked = schema.read(body, counter)
         if not edition.guard.decide(asked.view).enforced:
-            return replace(read, body=body, asked=asked)
-    return None
+            added = schema.prompt_tokens(body, counter) - schema.prompt_tokens(read.body, counter)
+            return replace(read, body=body, asked=asked), added
+    raise DetectionError("what would be asked for it is flagged, too")
 
 
 def _bodies(edition: Edition, read: Read, filler: Filler) -> Iterator[dict[str, Any]]:
