@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from guard.engine.mediator import Progress, asked_part
+from guard.engine.unjudged import UNJUDGED, Failure, Unjudged
 from guard.engine.worker import Worker
 from guard.errors import EngineError, OutputError
-from guard.events import FAILED, OPENED, Decided, Hit, Noticed, Unchecked, request_name
+from guard.events import Decided, Hit, request_name
 from guard.guard import Guard
 from guard.guardrail.contract import Call, Reply, blocked
 from guard.guardrail.memory import Memory, Prompt
@@ -21,7 +22,6 @@ from guard.view import strings
 
 logger = logging.getLogger("vllm.guard")
 
-UNJUDGED = "The guard could not judge this request, so it was not answered."
 UNCHECKED = "The guard could not check this answer, so it is not shown."
 STOPPED = "This answer cannot be shown."
 _CARRIES = frozenset({REFUSE, INSTRUCT})
@@ -53,6 +53,7 @@ class Service:
         self.worker = Worker(guard.bundle.manifest.timeout)
         self.memory = Memory()
         self.record = recorder or Recorder()
+        self._unjudged = Unjudged(self.record, logger)
         self._enforcement = Enforcement(guard, Means(instead=True, vllm=False))
 
     @property
@@ -86,7 +87,7 @@ class Service:
         edit = self._enforcement.edit(decision, view, _CARRIES) if decision.enforced else None
         progress.passed("apply")
         event = Decided.of(name, decision, progress.seconds)
-        self.record(event)
+        progress.decided(lambda: self.record(event))
         if decision.flagged:
             ids = ",".join(finding.target for finding in decision.findings)
             what = decision.action if decision.enforced else "shadow"
@@ -119,6 +120,8 @@ class Service:
                 event = Hit(
                     name, self.guard.version, number, hit.check, hit.target, hit.start, done
                 )
+                if progress.told:
+                    raise OutputError("it was given up before it was checked")
                 self.record(event)
                 logger.info(
                     "guard: request %s: answer %d: check %s hit target %s at character %d: %s",
@@ -147,36 +150,10 @@ class Service:
         return undecided
 
     def _failed(self, name: str, call: Call, progress: "_Progress", error: Exception) -> Reply:
-        # Not the message of an unknown error: it could quote a prompt.
-        known = type(error).__module__.startswith("guard.")
-        reason = str(error) if known else type(error).__name__
+        failure = Failure.of(name, self.guard, progress, error)
         asked = call.input_type == "request"
-        opens = self.guard.bundle.manifest.on_error == "open" and not progress.enforced
-        action = OPENED if opens else FAILED
-        event: Decided | Unchecked
-        if asked:
-            seen = () if progress.decision is None else progress.decision.findings
-            noticed = tuple(map(Noticed.of, seen))
-            event = Decided(
-                name, self.guard.version, action, noticed, progress.seconds, type(error).__name__
-            )
-        else:
-            event = Unchecked(name, self.guard.version, 0, action, type(error).__name__)
-        what = "request" if asked else "answer to request"
-        try:
-            self.record(event)
-        except Exception as lost:  # then it must not go out unguarded
-            logger.error("guard: %s %s: %s: blocked", what, name, type(lost).__name__)
-            opens = False
-        if opens:
-            logger.error(
-                "guard: %s %s could not be judged (%s) and goes on UNGUARDED, because the policy "
-                "says on_error: open", what, name, reason, extra=told(event),
-            )  # fmt: skip
+        if (self._unjudged.request if asked else self._unjudged.answer)(failure):
             return Reply(action="NONE")
-        logger.error(
-            "guard: %s %s could not be judged (%s): blocked", what, name, reason, extra=told(event)
-        )
         return blocked(UNJUDGED if asked else UNCHECKED)
 
 

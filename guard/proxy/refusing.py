@@ -73,7 +73,7 @@ class Refusing:
         if not read.schema.refuses:
             try:
                 filler = Filler(told.counter)
-                sent, added = await edition.worker.acall(lambda: _sent(edition, read, filler))
+                sent, added = await edition.judge.run(lambda: _sent(edition, read, filler))
                 return await self._asked(
                     edition, sent, filler, speaks, replace(told, added=added, sent=sent.body)
                 )
@@ -135,7 +135,10 @@ def _sent(edition: Edition, read: Read, filler: Filler) -> tuple[Read, int]:
     """
     schema, counter = read.schema, filler.counter
     for body in _bodies(edition, read, filler):
-        asked = schema.read(body, counter)
+        try:
+            asked = schema.read(body, counter)
+        except Refused:  # no client's doing
+            continue
         if not edition.guard.decide(asked.view).enforced:
             added = schema.prompt_tokens(body, counter) - schema.prompt_tokens(read.body, counter)
             return replace(read, body=body, asked=asked), added
