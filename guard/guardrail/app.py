@@ -17,11 +17,13 @@ from starlette.exceptions import HTTPException
 from guard.errors import EngineError
 from guard.guard import Guard
 from guard.guardrail.contract import PATH, Reply
+from guard.guardrail.edition import Edition
 from guard.guardrail.service import Service
 from guard.logs import configure
 from guard.proxy.fields import MOST_BYTES
 from guard.proxy.message import Refused
 from guard.recorder import Recorder
+from guard.reload import Reloader, reload_seconds
 from guard.secret import MEND, secret
 
 KEY = "GUARD_GUARDRAIL_KEY"
@@ -104,7 +106,7 @@ def serve(
     Raises:
         GuardError: It cannot start guarded.
     """
-    key = key_of_environment()
+    key, seconds = key_of_environment(), reload_seconds()
     logging.basicConfig(format="%(levelname)s %(message)s")
     logging.getLogger("vllm.guard").setLevel(logging.INFO)
     configure()
@@ -113,6 +115,8 @@ def serve(
     service = Service(guard, instead=instead, recorder=recorder)
     guard.warm()
     recorder.serving(guard.bundle)
+    if seconds is not None:
+        reloader(service, bundle, recorder, seconds).start()
     targets = sum(target.mode != "off" for target in guard.bundle.manifest.targets)
     report(f"ready: http://{host}:{port}{PATH} judges by {guard.version}: {targets} targets")
     server = uvicorn.Server(
@@ -134,6 +138,22 @@ def serve(
         signal.signal(signal.SIGTERM, before)
         recorder.close()
     return 0 if server.started else 1
+
+
+def reloader(
+    service: Service, folder: Path, recorder: Recorder, seconds: float
+) -> Reloader[Edition]:
+    """Makes what has a service answer by each new version of its bundle."""
+
+    def load(folder: Path, before: Edition) -> Edition:
+        guard = Guard.load(folder, before.guard)
+        guard.warm()
+        return before.renewed(guard)
+
+    def swap(edition: Edition) -> None:
+        service.edition = edition
+
+    return Reloader(folder, service.edition, load, swap, recorder, seconds)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
