@@ -2,11 +2,8 @@
 
 import hmac
 import logging
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
@@ -14,6 +11,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from starlette.exceptions import HTTPException
 
+from guard.ending import ends_well
 from guard.errors import EngineError
 from guard.guard import Guard
 from guard.guardrail.contract import PATH, Reply
@@ -130,12 +128,10 @@ def serve(
             timeout_graceful_shutdown=30,
         )
     )
-    # The server raises again the signal that ended it: what waits to be recorded has to be written.
-    before = signal.signal(signal.SIGTERM, _end)
     try:
-        server.run()
+        with ends_well():
+            server.run()
     finally:
-        signal.signal(signal.SIGTERM, before)
         recorder.close()
     return 0 if server.started else 1
 
@@ -154,7 +150,3 @@ def reloader(
         service.edition = edition
 
     return Reloader(folder, service.edition, load, swap, recorder, seconds)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    sys.exit(0)

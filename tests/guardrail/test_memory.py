@@ -4,7 +4,6 @@ from typing import Any
 
 from guard.guardrail.memory import Memory, Prompt
 
-
 EDITION: Any = object()
 
 

@@ -222,3 +222,10 @@ async def test_it_tells_what_each_target_gets(
     assert "target tidewater (shadow): refuse" in lines
     assert "does not serve /v1/embeddings: no --embeddings model is given" in lines
     assert ENDING not in "".join(lines)
+
+
+def test_a_bad_bundle_leaves_no_audit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    audit = tmp_path / "audit"
+    flags = ["--upstream", "http://127.0.0.1:9", "--audit", str(audit)]
+    assert main(["proxy", "--bundle", str(tmp_path / "none"), *flags]) == 2
+    assert "none" in capsys.readouterr().err and not audit.exists()
