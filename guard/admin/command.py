@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         GuardError: An option is wrong, or it cannot start.
     """
     from guard.admin.start import Settings, serve
+    from guard.ending import ends_well
 
     if not 0 < args.port < 1 << 16:
         raise GuardError(f"--port {args.port}: give 1 to 65535")
@@ -77,4 +78,5 @@ def run(args: argparse.Namespace) -> int:
     def report(line: str) -> None:
         print(f"guard: {line}", file=sys.stderr, flush=True)
 
-    return serve(settings, args.who, args.host, args.port, report)
+    with ends_well():
+        return serve(settings, args.who, args.host, args.port, report)

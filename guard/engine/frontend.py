@@ -22,17 +22,16 @@ from guard.engine.lane import Ask
 from guard.engine.mediator import Mediator, Outcome, Progress
 from guard.engine.served import Served, kept
 from guard.engine.settings import start_key
+from guard.engine.unjudged import UNJUDGED, Failure, Unjudged
 from guard.engine.worker import Worker
-from guard.errors import AuditError, GuardError, InterventionError
-from guard.events import FAILED, OPENED, Decided, Noticed, request_name
+from guard.errors import InterventionError
+from guard.events import Decided
 from guard.guard import Guard
 from guard.interventions.base import Request
 from guard.logs import told
 from guard.recorder import Recorder
 
 logger = logging.getLogger("vllm.guard")  # below vLLM's own logger, so that its set-up holds
-
-UNJUDGED = "The guard could not judge this request, so it was not answered."
 
 # Beam search asks the engine token by token; a finished answer has no place in it.
 in_beam_search: contextvars.ContextVar[bool] = contextvars.ContextVar("beam", default=False)
@@ -120,6 +119,7 @@ class Frontend:
         self.core_proved = not sealed
         self.counts: Counter[str] = Counter()
         self.record = recorder or Recorder()
+        self._unjudged = Unjudged(self.record, logger)
         self.edited_bytes = 0
         self.seals = verdict.Seals(start_key())
         self.worker = Worker(self.served.timeout)
@@ -215,58 +215,36 @@ class Frontend:
     ) -> Settled:
         if compat.is_client_error(error):
             raise error
+        served = admitted.served
+        failure = Failure(request_id, served.version, served.opens, progress, error, admitted.trace)
         self.counts["failed"] += 1
-        name = request_name(request_id)
-        cause = error.__cause__ or error
-        # Not the message of an unknown error: it could quote the prompt.
-        reason = str(error) if type(error).__module__.startswith("guard.") else type(cause).__name__
-        found = () if progress.decision is None else progress.decision.findings
-        event = Decided(
-            name, admitted.served.version, FAILED, tuple(map(Noticed.of, found)),
-            dict(progress.seconds),
-            type(error if isinstance(error, GuardError) else cause).__name__,
-        )  # fmt: skip
-        # What is found to be flagged is never let through, whatever failed after that.
-        if admitted.served.opens and not progress.enforced:
-            self._recorded(replace(event, action=OPENED), admitted)
-            self.counts["opened"] += 1
-            logger.error(
-                "guard: request %s could not be judged (%s) and is answered UNGUARDED, because "
-                "the policy says on_error: open",
-                name,
-                reason,
-                extra=told(replace(event, action=OPENED)),
-            )
-            ask = Ask(admitted.rendered, admitted.params, admitted.lora_request)
-            return self._going(request_id, admitted, None, ask)
-        self._recorded(event, admitted)
-        logger.error(
-            "guard: request %s could not be judged (%s): refused", name, reason, extra=told(event)
-        )
-        raise compat.unavailable(UNJUDGED) from None
-
-    def _recorded(self, event: Decided, admitted: Admitted) -> None:
-        """Records what became of a request that could not be judged.
-
-        Raises:
-            Exception: vLLM's error: it would be answered unguarded, and nobody would know.
-        """
-        try:
-            self.record(event, admitted.trace)
-        except AuditError as error:
-            logger.error("guard: request %s: %s: refused", event.request, error)
+        if not self._unjudged.request(failure):
             raise compat.unavailable(UNJUDGED) from None
+        self.counts["opened"] += 1
+        ask = Ask(admitted.rendered, admitted.params, admitted.lora_request)
+        return self._going(request_id, admitted, None, ask)
 
     def _settle(
         self, request_id: str, admitted: Admitted, outcome: Outcome, progress: Progress
     ) -> Settled:
-        """Turns what was decided into a finished output or a sealed request."""
-        rendered, params = admitted.rendered, admitted.params
+        """Turns what was decided into a finished output or a sealed request, and tells of it."""
         decision = outcome.decision
         if admitted.probe is not None:
             return Settled(self._attest(request_id, admitted, decision))
         event = Decided.of(request_id, decision, progress.seconds)
-        self.record(event, admitted.trace)
+        try:
+            settled = self._settled(request_id, admitted, outcome)
+        except Exception as error:
+            if compat.is_client_error(error):  # of what was decided
+                self._tell(event, admitted, decision, progress)
+            raise
+        self._tell(event, admitted, decision, progress)
+        return settled
+
+    def _tell(
+        self, event: Decided, admitted: Admitted, decision: Decision, progress: Progress
+    ) -> None:
+        progress.decided(lambda: self.record(event, admitted.trace))
         self.counts[decision.action] += 1
         if decision.flagged:
             targets = ",".join(finding.target for finding in decision.findings)
@@ -278,6 +256,10 @@ class Frontend:
                 targets,
                 extra=told(event),
             )
+
+    def _settled(self, request_id: str, admitted: Admitted, outcome: Outcome) -> Settled:
+        rendered, params = admitted.rendered, admitted.params
+        decision = outcome.decision
         if not decision.enforced:
             if admitted.forced:
                 params = compat.scoring.forced(params, admitted.forced)

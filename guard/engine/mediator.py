@@ -1,8 +1,9 @@
 """From a prompt's tokens to what is to be done: view, detect, decide, apply. Knows no vLLM."""
 
 import hashlib
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from guard.decision import Decision, Finding, Score
 from guard.detectors.base import Vectors
 from guard.embeddings import EmbeddingRows
-from guard.errors import EngineError, InterventionError
+from guard.errors import DetectionError, EngineError, InterventionError
 from guard.guard import Guard
 from guard.interventions.base import Answer, Request
 from guard.view import Part, RoleMarkers, View
@@ -48,11 +49,50 @@ class Progress:
     decision: Decision | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _since: float = field(default_factory=time.perf_counter)
+    _told: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def enforced(self) -> bool:
         """Whether it is decided already that the unguarded model must not answer."""
         return self.decision is not None and bool(self.decision.enforced)
+
+    @property
+    def told(self) -> bool:
+        """Whether what became of it is told."""
+        return self._told
+
+    def tell(self, record: Callable[[], None]) -> bool:
+        """Tells what became of it, once.
+
+        A judgement that was given up goes on in its thread: whichever of the two comes second is
+        not heard.
+
+        Args:
+            record: Tells it; where it fails, nothing is told.
+
+        Returns:
+            Whether this was the first.
+        """
+        with self._lock:
+            if self._told:
+                return False
+            self._told = True
+        try:
+            record()
+        except BaseException:
+            self._told = False
+            raise
+        return True
+
+    def decided(self, record: Callable[[], None]) -> None:
+        """Tells what was decided.
+
+        Raises:
+            DetectionError: The judgement was given up meanwhile.
+        """
+        if not self.tell(record):
+            raise DetectionError("it was given up before it was judged")
 
     def passed(self, stage: str) -> None:
         """Says that a stage is over, and the next one begins."""

@@ -2,11 +2,8 @@
 
 import hmac
 import logging
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
@@ -14,14 +11,17 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from starlette.exceptions import HTTPException
 
+from guard.ending import ends_well
 from guard.errors import EngineError
 from guard.guard import Guard
 from guard.guardrail.contract import PATH, Reply
+from guard.guardrail.edition import Edition
 from guard.guardrail.service import Service
 from guard.logs import configure
 from guard.proxy.fields import MOST_BYTES
 from guard.proxy.message import Refused
 from guard.recorder import Recorder
+from guard.reload import Reloader, reload_seconds
 from guard.secret import MEND, secret
 
 KEY = "GUARD_GUARDRAIL_KEY"
@@ -104,7 +104,7 @@ def serve(
     Raises:
         GuardError: It cannot start guarded.
     """
-    key = key_of_environment()
+    key, seconds = key_of_environment(), reload_seconds()
     logging.basicConfig(format="%(levelname)s %(message)s")
     logging.getLogger("vllm.guard").setLevel(logging.INFO)
     configure()
@@ -113,6 +113,8 @@ def serve(
     service = Service(guard, instead=instead, recorder=recorder)
     guard.warm()
     recorder.serving(guard.bundle)
+    if seconds is not None:
+        reloader(service, bundle, recorder, seconds).start()
     targets = sum(target.mode != "off" for target in guard.bundle.manifest.targets)
     report(f"ready: http://{host}:{port}{PATH} judges by {guard.version}: {targets} targets")
     server = uvicorn.Server(
@@ -126,15 +128,25 @@ def serve(
             timeout_graceful_shutdown=30,
         )
     )
-    # The server raises again the signal that ended it: what waits to be recorded has to be written.
-    before = signal.signal(signal.SIGTERM, _end)
     try:
-        server.run()
+        with ends_well():
+            server.run()
     finally:
-        signal.signal(signal.SIGTERM, before)
         recorder.close()
     return 0 if server.started else 1
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    sys.exit(0)
+def reloader(
+    service: Service, folder: Path, recorder: Recorder, seconds: float
+) -> Reloader[Edition]:
+    """Makes what has a service answer by each new version of its bundle."""
+
+    def load(folder: Path, before: Edition) -> Edition:
+        guard = Guard.load(folder, before.guard)
+        guard.warm()
+        return before.renewed(guard)
+
+    def swap(edition: Edition) -> None:
+        service.edition = edition
+
+    return Reloader(folder, service.edition, load, swap, recorder, seconds)

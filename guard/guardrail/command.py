@@ -17,7 +17,7 @@ model with `guard serve`. Enforced targets need 'refuse' or 'instruct', or --ins
 
 environment:
   GUARD_GUARDRAIL_KEY  what LiteLLM must show (its api_key here); 32 characters or more
-  GUARD_AUDIT, …       as for `guard serve`
+  GUARD_RELOAD, GUARD_AUDIT, …  as for `guard serve`
 
 example:
   GUARD_GUARDRAIL_KEY=$(openssl rand -hex 32) guard guardrail --bundle bundle/ --port 8103

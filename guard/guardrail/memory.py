@@ -3,10 +3,13 @@
 Kept in this process's memory only, for minutes, and never written.
 """
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from guard.guardrail.edition import Edition
 
 MOST_CHARS = 32 << 20  # of all prompts together
 LONGEST = 900.0  # seconds from a request to its answer
@@ -20,11 +23,13 @@ class Prompt:
         question: What the user said last.
         text: All that the model reads.
         doubted: Targets that the prompt is suspected of.
+        edition: What judged it.
     """
 
     question: str
     text: str
     doubted: frozenset[str]
+    edition: Edition
 
 
 class Memory:
@@ -45,6 +50,7 @@ class Memory:
         self._most, self._longest, self._clock = most, longest, clock
         self._held: OrderedDict[str, tuple[float, Prompt | None]] = OrderedDict()
         self._size = 0
+        self._lock = threading.Lock()  # calls are answered in several threads
 
     def keep(self, call: str | None, prompt: Prompt) -> None:
         """Keeps a prompt.
@@ -54,19 +60,21 @@ class Memory:
         """
         if not call:
             return
-        self._expire()
-        held = self._held.get(call, (0.0, prompt))[1]
-        self._drop(call)
-        kept = prompt if held == prompt else None
-        self._held[call] = self._clock(), kept
-        self._size += _size(call, kept)
-        while self._size > self._most:
-            self._drop(next(iter(self._held)))
+        with self._lock:
+            self._expire()
+            held = self._held.get(call, (0.0, prompt))[1]
+            self._drop(call)
+            kept = prompt if held == prompt else None
+            self._held[call] = self._clock(), kept
+            self._size += _size(call, kept)
+            while self._size > self._most:
+                self._drop(next(iter(self._held)))
 
     def find(self, call: str | None) -> Prompt | None:
         """The prompt of a call; None where it is not known."""
-        self._expire()
-        return self._held.get(call or "", (0.0, None))[1]
+        with self._lock:
+            self._expire()
+            return self._held.get(call or "", (0.0, None))[1]
 
     def _expire(self) -> None:
         oldest = self._clock() - self._longest

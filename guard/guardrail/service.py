@@ -2,29 +2,28 @@
 
 import logging
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from guard.engine.mediator import Progress, asked_part
+from guard.engine.unjudged import UNJUDGED, Failure, Unjudged
 from guard.engine.worker import Worker
-from guard.errors import EngineError, OutputError
-from guard.events import FAILED, OPENED, Decided, Hit, Noticed, Unchecked, request_name
+from guard.errors import OutputError
+from guard.events import Decided, Hit, request_name
 from guard.guard import Guard
 from guard.guardrail.contract import Call, Reply, blocked
+from guard.guardrail.edition import CARRIES, Edition
 from guard.guardrail.memory import Memory, Prompt
 from guard.logs import told
 from guard.output.finished import read_finished
-from guard.proxy.enforcement import INSTRUCT, REFUSE, Edit, Enforcement, Means
+from guard.proxy.enforcement import Edit
 from guard.proxy.message import Refused
 from guard.recorder import Recorder
 from guard.view import strings
 
 logger = logging.getLogger("vllm.guard")
 
-UNJUDGED = "The guard could not judge this request, so it was not answered."
 UNCHECKED = "The guard could not check this answer, so it is not shown."
 STOPPED = "This answer cannot be shown."
-_CARRIES = frozenset({REFUSE, INSTRUCT})
 
 
 class Service:
@@ -35,6 +34,9 @@ class Service:
         instead: Whether what a guardrail cannot do about a request is replaced by a refusal.
         recorder: Is told of each decision and hit.
 
+    Attributes:
+        edition: What calls are answered by; may be replaced at any time.
+
     Raises:
         EngineError: An enforced target's intervention cannot be done; names target and mend.
     """
@@ -42,18 +44,11 @@ class Service:
     def __init__(
         self, guard: Guard, *, instead: bool = False, recorder: Recorder | None = None
     ) -> None:
-        for target, kind in _unable(guard):
-            if not instead:
-                raise EngineError(
-                    f"target {target}: {kind!r} cannot be done by a guardrail, which sees texts "
-                    "only; use `guard serve` or `guard proxy`, or give --instead refuse to have "
-                    "such requests refused"
-                )
-        self.guard = guard
-        self.worker = Worker(guard.bundle.manifest.timeout)
+        self.edition = Edition.of(guard, instead=instead)
+        self.worker = Worker(self.edition.timeout)
         self.memory = Memory()
         self.record = recorder or Recorder()
-        self._enforcement = Enforcement(guard, Means(instead=True, vllm=False))
+        self._unjudged = Unjudged(self.record, logger)
 
     @property
     def well(self) -> bool:
@@ -68,57 +63,64 @@ class Service:
             logger.error("guard: a call of the gateway cannot be read: %s", refused.message)
             return blocked(f"The guard cannot read this call: {refused.message}")
         name = request_name(call.litellm_call_id or uuid.uuid4().hex)
+        edition, prompt = self.edition, None
+        if call.input_type == "response" and (prompt := self.memory.find(call.litellm_call_id)):
+            edition = prompt.edition  # an answer is checked by what judged its prompt
+        asks = _Asks(name, call, edition, prompt)
         work = self._judge if call.input_type == "request" else self._check
         progress = _Progress()
         try:
-            return await self.worker.acall(lambda: work(name, call, progress))
+            return await self.worker.acall(lambda: work(asks, progress), edition.timeout)
         except Refused as refused:
             return blocked(f"This request cannot be judged: {refused.message}.")
         except Exception as error:
-            return self._failed(name, call, progress, error)
+            return self._failed(asks, progress, error)
 
-    def _judge(self, name: str, call: Call, progress: "_Progress") -> Reply:
+    def _judge(self, asks: "_Asks", progress: "_Progress") -> Reply:
+        name, call, edition = asks.name, asks.call, asks.edition
         view = call.asked()
         progress.passed("view")
-        decision = self.guard.decide(view)
+        decision = edition.guard.decide(view)
         progress.passed("detect")
         progress.decision = decision
-        edit = self._enforcement.edit(decision, view, _CARRIES) if decision.enforced else None
+        edit = edition.enforcement.edit(decision, view, CARRIES) if decision.enforced else None
         progress.passed("apply")
         event = Decided.of(name, decision, progress.seconds)
-        self.record(event)
+        progress.decided(lambda: self.record(event))
         if decision.flagged:
             ids = ",".join(finding.target for finding in decision.findings)
             what = decision.action if decision.enforced else "shadow"
             logger.info("guard: request %s: %s (targets %s)", name, what, ids, extra=told(event))
-        if self.guard.output:
+        if edition.guard.output:
             part = asked_part(view)
             question = view.text if part is None else view.text[part.start : part.end]
-            doubted = self.guard.doubted(decision)
-            self.memory.keep(call.litellm_call_id, Prompt(question, view.text, doubted))
+            doubted = edition.guard.doubted(decision)
+            kept = Prompt(question, view.text, doubted, edition)
+            self.memory.keep(call.litellm_call_id, kept)
         return Reply(action="NONE") if edit is None else _edited(call, edit)
 
-    def _check(self, name: str, call: Call, progress: "_Progress") -> Reply:
+    def _check(self, asks: "_Asks", progress: "_Progress") -> Reply:
+        name, call, guard = asks.name, asks.call, asks.edition.guard
         if call.images:
             raise Refused("images cannot be read")
         texts = [*(call.texts or ()), *_arguments(call)]
-        if not self.guard.output or not texts:
+        if not guard.output or not texts:
             return Reply(action="NONE")
         # Whose prompt is not known here may have come near to anything.
-        unknown = Prompt("", "", frozenset(self.guard.output.rules))
-        prompt = self.memory.find(call.litellm_call_id) or unknown
+        unknown = Prompt("", "", frozenset(guard.output.rules), asks.edition)
+        prompt = asks.prompt or unknown
         stop: str | None = None
         for number, text in enumerate(texts):
             for found in read_finished(
-                self.guard, text, prompt.question, prompt=prompt.text, doubted=prompt.doubted
+                guard, text, prompt.question, prompt=prompt.text, doubted=prompt.doubted
             ):
                 enforced = found.rule.mode == "enforce"
                 progress.found = progress.found or enforced
                 done = "blocked" if enforced else "shadow"
                 hit = found.hit
-                event = Hit(
-                    name, self.guard.version, number, hit.check, hit.target, hit.start, done
-                )
+                event = Hit(name, guard.version, number, hit.check, hit.target, hit.start, done)
+                if progress.told:
+                    raise OutputError("it was given up before it was checked")
                 self.record(event)
                 logger.info(
                     "guard: request %s: answer %d: check %s hit target %s at character %d: %s",
@@ -141,43 +143,36 @@ class Service:
         """
         undecided = []
         for text in call.texts or ():
-            readers = self.guard.output.start(prompt.question, prompt.text, prompt.doubted)
+            readers = prompt.edition.guard.output.start(
+                prompt.question, prompt.text, prompt.doubted
+            )
             safe = (reader.read(text, done=False).safe for _, reader in readers)
             undecided.append(len(text) - min(safe, default=len(text)))
         return undecided
 
-    def _failed(self, name: str, call: Call, progress: "_Progress", error: Exception) -> Reply:
-        # Not the message of an unknown error: it could quote a prompt.
-        known = type(error).__module__.startswith("guard.")
-        reason = str(error) if known else type(error).__name__
-        asked = call.input_type == "request"
-        opens = self.guard.bundle.manifest.on_error == "open" and not progress.enforced
-        action = OPENED if opens else FAILED
-        event: Decided | Unchecked
-        if asked:
-            seen = () if progress.decision is None else progress.decision.findings
-            noticed = tuple(map(Noticed.of, seen))
-            event = Decided(
-                name, self.guard.version, action, noticed, progress.seconds, type(error).__name__
-            )
-        else:
-            event = Unchecked(name, self.guard.version, 0, action, type(error).__name__)
-        what = "request" if asked else "answer to request"
-        try:
-            self.record(event)
-        except Exception as lost:  # then it must not go out unguarded
-            logger.error("guard: %s %s: %s: blocked", what, name, type(lost).__name__)
-            opens = False
-        if opens:
-            logger.error(
-                "guard: %s %s could not be judged (%s) and goes on UNGUARDED, because the policy "
-                "says on_error: open", what, name, reason, extra=told(event),
-            )  # fmt: skip
+    def _failed(self, asks: "_Asks", progress: "_Progress", error: Exception) -> Reply:
+        failure = Failure.of(asks.name, asks.edition.guard, progress, error)
+        asked = asks.call.input_type == "request"
+        if (self._unjudged.request if asked else self._unjudged.answer)(failure):
             return Reply(action="NONE")
-        logger.error(
-            "guard: %s %s could not be judged (%s): blocked", what, name, reason, extra=told(event)
-        )
         return blocked(UNJUDGED if asked else UNCHECKED)
+
+
+@dataclass(frozen=True)
+class _Asks:
+    """A call, and what answers it.
+
+    Attributes:
+        name: The request's name.
+        call: The call.
+        edition: What answers it.
+        prompt: What an answer is an answer to, where that is known.
+    """
+
+    name: str
+    call: Call
+    edition: Edition
+    prompt: Prompt | None
 
 
 @dataclass
@@ -212,14 +207,3 @@ def _edited(call: Call, edit: Edit) -> Reply:
 def _arguments(call: Call) -> list[str]:
     """The texts of an answer's tool calls."""
     return [text for text in strings(call.tool_calls or []) if text.strip()]
-
-
-def _unable(guard: Guard) -> Iterator[tuple[str, str]]:
-    """Enforced targets whose interventions a guardrail cannot do, and the first of these."""
-    for target in guard.bundle.manifest.targets:
-        if target.mode != "enforce" or not target.stages:
-            continue
-        for record in (*target.interventions, *(target.doubtful or ())):
-            if record.kind not in _CARRIES:
-                yield target.id, record.kind
-                break

@@ -117,16 +117,15 @@ class Answer:
                 logger.error("guard: request %s: shadow: %s", self._checks.name, known)
 
     async def _read(self, line: Line, *, done: bool, much: bool) -> None:
-        worker = self._checks.worker
         for _ in range(_MOST_ROUNDS):
             if much:
-                claims = await worker.acall(lambda: self._claims(line, done=done))
+                claims = await self._checks.run(lambda: self._claims(line, done=done))
             else:
                 claims = self._claims(line, done=done)
             if not claims:
                 return
             texts = [claim.text for claim in claims]
-            line.weigh(await worker.acall(partial(self._checks.guard.encoder, texts)))
+            line.weigh(await self._checks.run(partial(self._checks.guard.encoder, texts)))
         raise OutputError("a check asks for the same over and over")
 
     def _claims(self, line: Line, *, done: bool) -> Sequence[Claim]:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from typing import TypeVar
 
 from guard.engine.mediator import asked_part
 from guard.engine.worker import Worker
@@ -18,6 +19,8 @@ from guard.proxy.endings import Ending
 from guard.proxy.judging import Verdict
 from guard.recorder import Recorder
 from guard.view import View
+
+T = TypeVar("T")
 
 logger = logging.getLogger("guard.proxy")
 
@@ -47,7 +50,7 @@ class Checks:
         finished: Callable[[str, View], str | None],
         goes_on: str | None = None,
     ) -> None:
-        self.guard, self.worker, self.name = guard, worker, request_name(name)
+        self.guard, self._worker, self.name = guard, worker, request_name(name)
         self.goes_on = goes_on
         self.seconds = 0.0  # of reading
         self._record = record
@@ -55,6 +58,14 @@ class Checks:
         part = asked_part(view)
         self._question = view.text if part is None else view.text[part.start : part.end]
         self._doubted = guard.doubted(verdict.decision) if guard.output else frozenset[str]()
+
+    async def run(self, job: Callable[[], T]) -> T:
+        """Runs something in a worker thread, within the bundle's time.
+
+        Raises:
+            DetectionError: It took too long.
+        """
+        return await self._worker.acall(job, self.guard.bundle.manifest.timeout)
 
     def readers(self, mode: Mode) -> Sequence[Reader]:
         """Readers of one text of an answer."""
@@ -102,7 +113,7 @@ class Checks:
             self.name, self.guard.version, number, hit.check, hit.target, hit.start, action
         )
         # Off the event loop: it may wait for the disk.
-        await self.worker.acall(partial(self._record, event))
+        await self.run(partial(self._record, event))
         logger.info(
             "guard: request %s: answer %d: check %s hit target %s at character %d: %s",
             self.name, number, hit.check, hit.target, hit.start, action, extra=told(event),
@@ -120,3 +131,21 @@ class Checks:
         """Says that nothing more of the answers is read."""
         if self.guard.output:
             self._record.stage("check", self.seconds)
+
+
+class Unread(Checks):
+    """Reads nothing: what leaves is the guard's own text.
+
+    Args:
+        guard: The guard.
+        worker: Not asked.
+        name: The request's id.
+    """
+
+    def __init__(self, guard: Guard, worker: Worker, name: str) -> None:
+        self.guard, self._worker, self.name = guard, worker, request_name(name)
+        self.goes_on, self.seconds = None, 0.0
+
+    def readers(self, mode: Mode) -> Sequence[Reader]:
+        """None."""
+        return ()

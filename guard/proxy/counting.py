@@ -1,5 +1,6 @@
 """How many tokens a text has: exactly where the served model's tokenizer is at hand."""
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from guard.manifest import ModelIdentity
 from guard.models import installed, resolve
 
 _CHARACTERS = 4  # of a token, where it has to be guessed
+_WORD = re.compile(r"\s?\w+|\s?[^\w\s]|\s")
 
 
 class Counter:
@@ -40,6 +42,12 @@ class Counter:
         with self._lock:
             ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return ids
+
+    def pieces(self, text: str) -> list[str]:
+        """A text cut into its tokens; into words and signs where that cannot be told."""
+        ids = self.tokens(text)
+        found = [self.tokenizer.decode([token]) for token in ids]
+        return found if ids and "".join(found) == text else _WORD.findall(text)
 
     def read(self, token_ids: list[int]) -> str | None:
         """What token ids say; None where that cannot be told."""

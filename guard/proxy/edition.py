@@ -22,12 +22,14 @@ class Terms:
         counter: Counts tokens.
         recorder: Is told of what is decided and done.
         embeddings: Whether embeddings are served.
+        window: The most tokens that the server takes, where it tells.
     """
 
     means: Means
     counter: Counter
     recorder: Recorder
     embeddings: bool = False
+    window: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,13 @@ class Edition:
         Args:
             guard: The guard.
             terms: What it is made with.
-            worker: Threads that judge already; new ones where they wait another time.
+            worker: Threads that judge already.
 
         Raises:
             EngineError: An enforced target could not be kept.
         """
         enforcement = Enforcement(guard, terms.means)
-        timeout = guard.bundle.manifest.timeout
-        if worker is None or worker.timeout != timeout:
-            worker = Worker(timeout)
+        worker = worker or Worker(guard.bundle.manifest.timeout)
         return cls(
             terms,
             guard,

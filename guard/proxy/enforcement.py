@@ -39,7 +39,7 @@ class Edit:
     """What is done to a body.
 
     Attributes:
-        answer: The finished answer; then nothing else is done, and nobody is asked.
+        answer: The finished answer; then nothing else is done.
         instructions: What is put into the prompt.
         bad_words: What the answer must not say.
         model: The model that answers in place of the one that was asked.

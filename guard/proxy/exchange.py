@@ -15,7 +15,7 @@ from guard.proxy.endings import Ending
 from guard.proxy.enforcement import Edit
 from guard.proxy.message import NO_KEY, Refused
 from guard.proxy.schemas.base import Reading, Schema
-from guard.proxy.sse import events
+from guard.proxy.sse import Event, events
 from guard.proxy.texts import Asked
 from guard.proxy.upstream import Upstream
 
@@ -102,9 +102,7 @@ class Exchange:
         """
         try:
             while True:
-                value = json.loads(await self._all(_MOST_BYTES))
-                if not isinstance(value, dict) or value.get("error"):
-                    raise OutputError("the upstream server's answer is none")
+                value = await self.value()
                 made = await reading.whole(value)
                 if reading.again is None:
                     return made
@@ -135,6 +133,27 @@ class Exchange:
             self._unread(error)
             for told in self._read.schema.broken(Refused(UNANSWERED, 502)):
                 yield told.encode()
+
+    async def value(self) -> dict[str, Any]:
+        """An answer that comes in one, as it comes.
+
+        Raises:
+            OutputError: It is none.
+        """
+        value = json.loads(await self._all(_MOST_BYTES))
+        if not isinstance(value, dict) or value.get("error"):
+            raise OutputError("the upstream server's answer is none")
+        return value
+
+    async def events(self) -> list[Event]:
+        """All events of an answer that is streamed, as they come.
+
+        Raises:
+            OutputError: They cannot be read.
+        """
+        pieces = self._upstream.pieces(self.response)
+        async with contextlib.aclosing(events(pieces)) as came:
+            return [event async for event in came]
 
     async def aclose(self) -> None:
         """Leaves the answer: the server stops writing what nobody reads."""

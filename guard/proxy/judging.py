@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from guard.decision import Decision
 from guard.engine.mediator import Progress
+from guard.engine.unjudged import UNJUDGED, Failure, Unjudged
 from guard.engine.worker import Worker
-from guard.errors import AuditError
-from guard.events import FAILED, OPENED, Decided, Noticed, request_name
+from guard.events import Decided
 from guard.logs import told
 from guard.proxy.enforcement import REFUSE, Edit, Enforcement
 from guard.proxy.message import Refused
@@ -19,9 +20,10 @@ from guard.view import View
 
 logger = logging.getLogger("guard.proxy")
 
-UNJUDGED = "The guard could not judge this request, so it was not answered."
 FORMAT = "The output format cannot be used on this server."
 RETRY = 1  # seconds
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Judge:
         self.guard = enforcement.guard
         self.worker = worker
         self.record = record
+        self._unjudged = Unjudged(record, logger)
 
     async def __call__(self, case: Case, progress: Progress) -> Verdict:
         """Judges a request.
@@ -81,11 +84,23 @@ class Judge:
             Refused: It could not be judged (HTTP 503), or its format cannot be used.
         """
         try:
-            return await self.worker.acall(lambda: self._judge(case, progress))
+            return await self.run(lambda: self._judge(case, progress))
         except Refused:
             raise
-        except Exception as error:  # recording may wait for the disk
-            return await asyncio.to_thread(self._failed, case, progress, error)
+        except Exception as error:
+            failure = Failure.of(case.name, self.guard, progress, error, case.trace)
+            # In a thread: recording may wait for the disk.
+            if await asyncio.to_thread(self._unjudged.request, failure):
+                return Verdict(None)
+            raise Refused(UNJUDGED, 503, retry=RETRY) from None
+
+    async def run(self, job: Callable[[], T]) -> T:
+        """Runs something in a worker thread, within the bundle's time.
+
+        Raises:
+            DetectionError: It took too long.
+        """
+        return await self.worker.acall(job, self.guard.bundle.manifest.timeout)
 
     def _judge(self, case: Case, progress: Progress) -> Verdict:
         progress.passed("wait")
@@ -100,52 +115,21 @@ class Judge:
         event = Decided.of(case.name, decision, progress.seconds)
         if edit is not None and edit.answer is not None:
             event = replace(event, action=REFUSE)  # whatever a `guard serve` would have done
-        self.record(event, case.trace)
+        steered = edit is not None and edit.answer is None and self._steers(asked)
+        progress.decided(lambda: self.record(event, case.trace))
         if decision.flagged:
             _log(event)
-        if edit is not None and edit.answer is None and asked.steering:
-            texts = (*asked.steering, " ".join(asked.steering))
-            alone = View.of_pieces([("steering", text) for text in texts])
-            if self.guard.decide(alone).enforced:
-                raise Refused(FORMAT)
+        if steered:
+            raise Refused(FORMAT)
         return Verdict(decision, edit)
 
-    def _failed(self, case: Case, progress: Progress, error: Exception) -> Verdict:
-        # Not the message of an unknown error: it could quote the prompt.
-        known = type(error).__module__.startswith("guard.")
-        reason = str(error) if known else type(error).__name__
-        found = () if progress.decision is None else progress.decision.findings
-        event = Decided(
-            request_name(case.name), self.guard.version, FAILED, tuple(map(Noticed.of, found)),
-            dict(progress.seconds), type(error).__name__,
-        )  # fmt: skip
-        # What is found to be flagged is never let through, whatever failed after that.
-        if self.guard.bundle.manifest.on_error == "open" and not progress.enforced:
-            event = replace(event, action=OPENED)
-            self._recorded(event, case)
-            logger.error(
-                "guard: request %s could not be judged (%s) and is answered UNGUARDED, because "
-                "the policy says on_error: open", event.request, reason, extra=told(event),
-            )  # fmt: skip
-            return Verdict(None)
-        self._recorded(event, case)
-        logger.error(
-            "guard: request %s could not be judged (%s): refused", event.request, reason,
-            extra=told(event),
-        )  # fmt: skip
-        raise Refused(UNJUDGED, 503, retry=RETRY) from None
-
-    def _recorded(self, event: Decided, case: Case) -> None:
-        """Records what became of a request that could not be judged.
-
-        Raises:
-            Refused: It would be answered unguarded, and nobody would know.
-        """
-        try:
-            self.record(event, case.trace)
-        except AuditError as error:
-            logger.error("guard: request %s: %s: refused", event.request, error)
-            raise Refused(UNJUDGED, 503, retry=RETRY) from None
+    def _steers(self, asked: Asked) -> bool:
+        """Whether what an answer is forced into is flagged by itself."""
+        if not asked.steering:
+            return False
+        texts = (*asked.steering, " ".join(asked.steering))
+        alone = View.of_pieces([("steering", text) for text in texts])
+        return bool(self.guard.decide(alone).enforced)
 
 
 def _log(event: Decided) -> None:

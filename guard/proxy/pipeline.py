@@ -8,8 +8,9 @@ import hmac
 import logging
 import re
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from guard.engine.mediator import Progress
 from guard.proxy.checks import Checks
@@ -21,8 +22,10 @@ from guard.proxy.judging import Case, Verdict
 from guard.proxy.load import Load
 from guard.proxy.message import JSON, NO_KEY, Refused, Reply, Request, Stream
 from guard.proxy.models import Catalogue
+from guard.proxy.refusing import Refusing
 from guard.proxy.schemas.base import Schema, Told
 from guard.proxy.schemas.common import added_text
+from guard.proxy.sse import Event
 from guard.proxy.upstream import TRACE, Upstream, told_headers
 
 logger = logging.getLogger("guard.proxy")
@@ -57,6 +60,7 @@ class Pipeline:
         self.upstream, self.catalogue = upstream, catalogue
         self.load = Load(most)
         self._key, self._goes_on = key, goes_on
+        self._refusing = Refusing(upstream, catalogue)
 
     async def handle(self, request: Request) -> Reply:
         """Serves a request; every error becomes a reply."""
@@ -121,10 +125,10 @@ class Pipeline:
         edit = verdict.edit
         told = self._told(edition, read, edit)
         if edit is not None and edit.answer is not None:
-            await self.catalogue.admitted(request.headers)
-            if long:  # its tokens are counted
-                return await asyncio.to_thread(self._answered, schema, read, edit.answer, told)
-            return self._answered(schema, read, edit.answer, told)
+            finished = await self._refusing(edition, read, edit.answer, told)
+            if finished.body is not None:
+                return Reply.of(finished.body, 200, **finished.headers)
+            return self._streamed(_said(finished.events), headers=finished.headers)
         exchange = Exchange(self.upstream, edition.terms.counter, read, edit)
         checks = self._checks(edition, read, verdict, exchange)
         reading = schema.reading(checks, told)
@@ -142,21 +146,16 @@ class Pipeline:
             verdict, edition.enforcement.finished, goes_on,
         )  # fmt: skip
 
-    def _answered(self, schema: Schema, read: Read, text: str, told: Told) -> Reply:
-        """A finished answer."""
-        if not read.asked.stream:
-            return Reply.of(schema.answer(text, told))
-        return self._streamed(_said([one.encode() for one in schema.stream(text, told)]))
-
     def _streamed(
         self,
         pieces: AsyncGenerator[bytes, None],
         checks: Checks | None = None,
         exchange: Exchange | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Reply:
-        headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+        kind = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         if exchange is not None:
-            headers |= told_headers(exchange.response)
+            headers = told_headers(exchange.response)
 
         async def close() -> None:
             self.load.release()
@@ -165,7 +164,7 @@ class Pipeline:
             if exchange is not None:
                 await exchange.aclose()
 
-        return Reply(200, headers, stream=Stream(pieces, close))
+        return Reply(200, {**kind, **headers}, stream=Stream(pieces, close))
 
     def _read(
         self, edition: Edition, request: Request, raw: bytes, name: str, schema: Schema
@@ -195,9 +194,10 @@ class Pipeline:
         counter = edition.terms.counter
         added = counter.count(added_text(edit)) if edit is not None else 0
         model, logprobs = str(read.body["model"]), read.asked.logprobs
-        return Told(read.body, model, added, logprobs, edit is not None, counter)
+        window = edition.terms.window
+        return Told(read.body, model, added, logprobs, edit is not None, counter, window)
 
 
-async def _said(pieces: list[bytes]) -> AsyncGenerator[bytes, None]:
-    for piece in pieces:
-        yield piece
+async def _said(events: Iterable[Event]) -> AsyncGenerator[bytes, None]:
+    for event in events:
+        yield event.encode()

@@ -54,18 +54,22 @@ def serve(settings: Settings, place: Place, report: Report) -> int:
     logging.basicConfig(format="%(levelname)s %(message)s")
     logging.getLogger("guard.proxy").setLevel(logging.INFO)
     logs.configure(*_LOGGERS)
+    seconds = reload_seconds()
+    guard = Guard.load(settings.bundle)  # a bad one leaves no audit behind
     recorder = Recorder.from_environment("proxy", place.audit)
     try:
         if recorder.trail is not None:
             report(f"decisions are recorded in {recorder.trail.settings.folder}")
-        return asyncio.run(_serve(settings, place, report, recorder))
+        return asyncio.run(_serve(settings, place, report, guard, recorder, seconds))
     finally:
         recorder.close()
 
 
-async def _serve(settings: Settings, place: Place, report: Report, recorder: Recorder) -> int:
-    seconds = reload_seconds()
-    pipeline = await prepare(settings, report, recorder=recorder)
+async def _serve(
+    settings: Settings, place: Place, report: Report, guard: Guard, recorder: Recorder,
+    seconds: float | None,
+) -> int:  # fmt: skip
+    pipeline = await prepare(settings, report, guard=guard, recorder=recorder)
     if seconds is not None:
         reloader(pipeline, settings.bundle, recorder, seconds).start()
     if place.metrics_port is not None:

@@ -125,7 +125,10 @@ async def prepare(
     means = Means(adapters, settings.instead, vllm)
     counter = counter or local_counter(manifest.model, settings.tokenizer)
     recorder = recorder or Recorder.from_environment("proxy")
-    edition = Edition.of(guard, Terms(means, counter, recorder, bool(settings.embeddings)))
+    window = names[served[0]].get("max_model_len")
+    window = window if isinstance(window, int) else None
+    terms = Terms(means, counter, recorder, bool(settings.embeddings), window)
+    edition = Edition.of(guard, terms)
     upstream = asking
     if settings.pass_keys:
         await asking.aclose()

@@ -125,6 +125,22 @@ def test_a_server_that_is_killed_while_it_changes(small: Path, policy: Path, aud
     assert verify(audit, Sealer()).intact
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_told_to_end_has_done_well(
+    small: Path, policy: Path, audit: Path, number: signal.Signals
+) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "guard", "admin", "--port", str(port)]
+    command += ["--bundle", str(small), "--policy", str(policy), "--audit", str(audit)]
+    process = subprocess.Popen(command, env=environment(GUARD_ADMIN_TOKEN=TOKEN))
+    try:
+        wait_ready_at(f"http://127.0.0.1:{port}/guard/health", process)
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+
+
 def wait_ready_at(url: str, process: "subprocess.Popen[bytes]") -> None:
     """Waits until a server lives."""
     deadline = time.monotonic() + 60

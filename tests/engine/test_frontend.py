@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +23,7 @@ from guard.engine.frontend import Admitted, Frontend
 from guard.engine.mediator import Mediator
 from guard.engine.served import Served
 from guard.engine.settings import Settings
-from guard.errors import AuditError, DetectionError
+from guard.errors import AuditError, DetectionError, InterventionError
 from guard.events import Decided, Event
 from guard.guard import Guard
 from guard.logs import JsonLines
@@ -152,6 +154,41 @@ def test_an_answer_that_goes_out_unguarded_is_told(
     mediator.judge = broken
     assert ask(frontend, HARMLESS).prompt is not None
     assert (only(record).action, only(record).error) == ("opened", "DetectionError")
+
+
+def test_a_judgement_that_comes_too_late_is_not_told(
+    frontend: Frontend, record: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it would have been is in no record: the request was refused."""
+    judge, over = frontend.mediator.judge, threading.Event()
+
+    def slow(*args: Any) -> Any:
+        assert over.wait(20)
+        return judge(*args)
+
+    monkeypatch.setattr(frontend.mediator, "judge", slow)
+    monkeypatch.setattr(Served, "timeout", 0.2)
+    with pytest.raises(Exception, match="could not judge"):
+        ask(frontend, PERSON)
+    over.set()
+    deadline = time.monotonic() + 20
+    while frontend.worker.stuck:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert (only(record).action, only(record).error) == ("failed", "DetectionError")
+    assert frontend.counts == {"failed": 1}
+
+
+def test_a_decision_that_cannot_be_followed_is_one_failure(
+    frontend: Frontend, record: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any) -> Any:
+        raise InterventionError("an enforced intervention changed nothing")
+
+    monkeypatch.setattr(frontend, "_settled", broken)
+    with pytest.raises(Exception, match="could not judge"):
+        ask(frontend, PERSON)
+    assert only(record).action == "failed"
 
 
 class Broken(Noted):

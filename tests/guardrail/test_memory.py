@@ -1,10 +1,14 @@
 """Prompts are kept until their answers come, and no longer; an id that stands for two, for none."""
 
+from typing import Any
+
 from guard.guardrail.memory import Memory, Prompt
+
+EDITION: Any = object()
 
 
 def prompt(text: str, *doubted: str) -> Prompt:
-    return Prompt(text, text, frozenset(doubted))
+    return Prompt(text, text, frozenset(doubted), EDITION)
 
 
 class Clock:

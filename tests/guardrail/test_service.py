@@ -1,6 +1,8 @@
 """What LiteLLM is told: requests about targets stop or go on changed, leaks stop, failures stop."""
 
+import asyncio
 import json
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -227,6 +229,42 @@ async def test_what_cannot_be_judged_is_blocked(
     assert [event.action for event in events.events] == ["failed", "failed"]
     assert "ValueError" in caplog.text
     assert "Brennick" not in caplog.text and SECRET not in caplog.text
+
+
+class Late(Service):
+    """Its judgements take longer than they may."""
+
+    over = threading.Event()
+
+    def _judge(self, *args: Any) -> Any:
+        assert self.over.wait(20)
+        return super()._judge(*args)
+
+    def _check(self, *args: Any) -> Any:
+        assert self.over.wait(20)
+        return super()._check(*args)
+
+
+async def test_what_comes_too_late_is_not_told(
+    start: Start, reading: Guard, events: Events
+) -> None:
+    manifest = reading.bundle.manifest.model_copy(update={"timeout": 0.2})
+    services = list[Service]()
+
+    def late(*args: Any, **options: Any) -> Service:
+        services.append(Late(*args, **options))
+        return services[0]
+
+    gateway = start(Guard(replace(reading.bundle, manifest=manifest)), late)  # type: ignore[arg-type]
+    Late.over.clear()
+    with pytest.raises(Stopped, match=UNJUDGED):
+        await gateway.pre_call([user(PERSON)])
+    with pytest.raises(Stopped, match=UNCHECKED):
+        await gateway.post_call(LEAK)
+    Late.over.set()
+    while services[0].worker.stuck:
+        await asyncio.sleep(0.01)
+    assert [event.action for event in events.events] == ["failed", "failed"]
 
 
 async def test_what_cannot_be_recorded_is_blocked(

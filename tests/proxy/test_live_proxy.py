@@ -279,6 +279,98 @@ def test_the_flagged_are_refused_instructed_or_adapted(
     assert ADAPTER not in json.dumps(adapted)
 
 
+CACHED = (
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)  # beside the input, in Anthropic's
+
+
+def form(value: Any) -> Any:
+    """A reply's fields in their order, and the types of what they hold."""
+    if isinstance(value, dict):
+        return [(name, form(one)) for name, one in value.items()]
+    return [form(one) for one in value] if isinstance(value, list) else type(value).__name__
+
+
+def forms(response: httpx.Response) -> list[Any]:
+    """The same of the events of a stream, each kind once."""
+    found: list[Any] = []
+    for event in events(response):
+        if form(event) not in found:
+            found.append(form(event))
+    return found
+
+
+ASKED: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "several": {"n": 2, "temperature": 0.7, "stop": ["\n\n\n"]},
+    "used": {"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
+    "tools": {"tools": [{"type": "function", "function": TOOL}]},
+    "required": {"tools": [{"type": "function", "function": TOOL}], "tool_choice": "none"},
+    "cut": {"limit": 3},
+}
+OF_CHAT = ("several", "used", "tools", "required")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [(name, asked) for name in WAYS for asked in ASKED if name == "chat" or asked not in OF_CHAT]
+    + [("completions", "several"), ("completions", "used")],
+)
+def test_a_refusal_has_the_form_of_an_answer(
+    acting: Server, name: str, asked: str, stream: bool
+) -> None:
+    """Fields, types, order, headers, chunks and counts are the server's own."""
+    way, more = WAYS[name], {**ASKED[asked], **({"stream": True} if stream else {})}
+    if not stream:
+        more.pop("stream_options", None)
+    if "limit" in more:
+        more["max_output_tokens" if name == "responses" else "max_tokens"] = more.pop("limit")
+    # An answer that ends by itself: a completion has none but one that is asked for.
+    questions = (
+        ["Q: Capital of Norway?\nA:", REFUSED] if name == "completions" else [EVERYDAY, REFUSED]
+    )
+    own, told = (ask(acting, way, text, **more) for text in questions)
+    assert [*told.headers] == [*own.headers]
+    if stream:
+        assert forms(told) == forms(own)
+        firsts = [
+            one for one in events(told) if not any(c["index"] for c in one.get("choices", ()))
+        ]
+        text = "".join(map(way.delta, firsts))
+        assert told.text.endswith("[DONE]\n\n") == own.text.endswith("[DONE]\n\n")
+    else:
+        assert form(told.json()) == form(own.json())
+        text = way.said(told.json())
+        if name != "completions":  # which may go on for as long as it is let
+            assert way.reason(told.json()) == way.reason(own.json())
+    assert text == (REFUSAL if asked != "cut" else "That is something")
+
+
+@every_way
+def test_usage_and_errors_of_the_refused_are_as_of_others(
+    live: Live, acting: Server, way: Way
+) -> None:
+    read = ("prompt_tokens", "input_tokens", *CACHED)
+    used = [ask(one, way, REFUSED).json()["usage"] for one in (live.upstream, acting)]
+    asked = [sum(usage.get(name) or 0 for name in read) for usage in used]
+    assert asked[0] == asked[1]
+    limit = "max_output_tokens" if way.path == "/v1/responses" else "max_tokens"
+    long = f"{'It rains. ' * 1500}"
+    for more in ({"temperature": -3}, {limit: 99_999}, {"top_p": 7}, {"input": None}):
+        bodies = []
+        for question in (REFUSED, EVERYDAY):
+            text = f"{long}{question}" if "input" in more else question
+            body = {**way.body(text), **({} if "input" in more else more)}
+            response = httpx.post(f"{acting.url}{way.path}", json=body, timeout=60)
+            assert response.status_code == 400
+            bodies.append(response.json())
+        if "input" not in more:
+            assert bodies[0] == bodies[1]
+        assert form(bodies[0]) == form(bodies[1])
+
+
 def test_phrases_are_banned(live: Live, steering: Server) -> None:
     """As they stand behind a space, too, where vLLM's own `bad_words` let some pass."""
     for way in (WAYS["chat"], WAYS["completions"]):

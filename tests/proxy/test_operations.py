@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -124,6 +125,41 @@ async def test_nothing_goes_out_unguarded_and_unrecorded(
     notes.full = True
     assert (await ask(served, EVERYDAY)).status == 503
     assert len(fake.asked) == 1
+
+
+async def test_a_judgement_that_comes_too_late_is_not_recorded(
+    unread_guard: Guard, fake: Fake, counter: Counter, notes: Notes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    manifest = unread_guard.bundle.manifest.model_copy(update={"timeout": 0.2})
+    guard = Guard(replace(unread_guard.bundle, manifest=manifest))
+    served = await pipeline(guard, fake, counter, notes)
+    decide, over = Guard.decide, threading.Event()
+
+    def slow(self: Guard, view: Any) -> Any:
+        assert over.wait(20)
+        return decide(self, view)
+
+    monkeypatch.setattr(Guard, "decide", slow)
+    assert (await ask(served, PERSON)).status == 503
+    over.set()
+    while served.edition.worker.stuck:
+        await asyncio.sleep(0.01)
+    assert [one["action"] for one in notes.of("decided")] == ["failed"]
+
+
+async def test_another_timeout_takes_no_more_threads(
+    unread_guard: Guard, fake: Fake, counter: Counter, notes: Notes
+) -> None:
+    served = await pipeline(unread_guard, fake, counter, notes)
+    manifest = unread_guard.bundle.manifest.model_copy(update={"timeout": 0.05})
+    before = threading.active_count()
+    renewed = served.edition.renewed(Guard(replace(unread_guard.bundle, manifest=manifest)))
+    assert renewed.worker is served.edition.worker and threading.active_count() == before
+    over = threading.Event()
+    with pytest.raises(DetectionError, match=r"0\.05 s"):
+        await renewed.judge.run(lambda: over.wait(20))
+    over.set()
 
 
 async def test_what_is_refused_in_place_of_something_else_is_recorded_as_refused(
@@ -370,4 +406,4 @@ async def test_a_refusal_stands_where_the_server_was_to_be_asked(
     """Long bodies are read and counted in a thread."""
     served = await pipeline(unread_guard, fake, counter)
     reply = await ask(served, f"{'word ' * 20_000}{PERSON}")
-    assert REFUSAL.encode() in reply.body and fake.asked == []
+    assert REFUSAL.encode() in reply.body and "Odalys" not in fake.told

@@ -165,8 +165,9 @@ async def test_usage_is_that_of_the_clients_own_prompt(
         assert response.json()["usage"]["prompt_tokens"] == 50 - added
         way = WAYS["completions"]
         refused = (await client.post(way.path, json=way.body(PERSON))).json()["usage"]
-    assert refused["prompt_tokens"] == counter.count(PERSON)
-    assert refused["completion_tokens"] == counter.count(REFUSAL)
+    assert refused["prompt_tokens"] == 50, "what was asked in its place has as many"
+    assert refused["completion_tokens"] == counter.count(REFUSAL) + 1, "with the one that ends it"
+    assert refused["total_tokens"] == 50 + refused["completion_tokens"]
 
 
 async def test_log_probabilities_of_the_flagged_are_placeholders(
@@ -174,7 +175,7 @@ async def test_log_probabilities_of_the_flagged_are_placeholders(
 ) -> None:
     body = {"logprobs": True, "top_logprobs": 3}
     async with await start(unread_guard) as client:
-        for text in (BOOK, PERSON):
+        for text in (PERSON, BOOK):
             response = await client.post(CHAT.path, json={**CHAT.body(text), **body})
             told = response.json()["choices"][0]["logprobs"]
             assert {one["logprob"] for one in told["content"]} == {-9999.0}

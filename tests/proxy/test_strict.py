@@ -86,7 +86,7 @@ async def test_wherever_it_stands_it_is_judged(
         response = await client.post("/v1/chat/completions", json=body)
     assert response.status_code == 200, response.text
     assert response.json()["choices"][0]["message"]["content"] == REFUSAL
-    assert fake.asked == []
+    assert "Odalys" not in fake.told and "Brennick" not in fake.told
 
 
 async def test_tokens_that_are_asked_for_are_judged(
@@ -102,7 +102,7 @@ async def test_tokens_that_are_asked_for_are_judged(
         ):
             response = await client.post(path, json={"model": MODEL, **body})
             assert REFUSAL in response.text
-    assert fake.asked == []
+    assert "Odalys" not in fake.told and "Brennick" not in fake.told
 
 
 async def test_without_the_tokenizer_tokens_are_refused(

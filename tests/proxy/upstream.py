@@ -26,6 +26,7 @@ class Fake:
         owner: Who owns its models.
         key: What it wants to be shown.
         models: What it lists.
+        quotes: Whether its message has a place for the prompt.
     """
 
     pieces: Sequence[str] = ("Hello", " there", ".")
@@ -43,10 +44,16 @@ class Fake:
     breaks: bool = False
     on: Callable[[dict[str, Any]], int] | None = None
     raw: list[bytes] | None = None
+    quotes: bool = False
 
     @property
     def text(self) -> str:
         return "".join(self.pieces)
+
+    @property
+    def told(self) -> str:
+        """All that it was asked, as one text."""
+        return json.dumps([body for _, body, _ in self.asked], ensure_ascii=False)
 
     @property
     def body(self) -> dict[str, Any]:
@@ -82,7 +89,8 @@ class Fake:
         self.asked.append((path, body, headers))
         status = self.on(body) if self.on else self.status
         if status != 200:
-            error = {"message": self.message, "type": "BadRequestError", "param": "x", "code": 1}
+            said = self.message.format(_asked(body)) if self.quotes else self.message
+            error = {"message": said, "type": "BadRequestError", "param": "x", "code": 1}
             await self._json(send, status, {"error": error})
             return
         kind = path.removeprefix("/v1/").replace("/", "_")
@@ -285,6 +293,12 @@ class Fake:
         data = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
         usage: ClassVar = {"prompt_tokens": 3, "total_tokens": 3}
         return {"object": "list", "data": data, "model": body["model"], "usage": usage}
+
+
+def _asked(body: dict[str, Any]) -> str:
+    """The text of a prompt of one text."""
+    found = body.get("prompt") or body.get("input") or body["messages"][-1]["content"]
+    return str(found)
 
 
 def _prompts(body: dict[str, Any]) -> int:

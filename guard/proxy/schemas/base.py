@@ -6,7 +6,7 @@ schema knows, so that a field that nobody knows carries no text to a client.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from guard.errors import OutputError
@@ -17,6 +17,7 @@ from guard.proxy.endings import Ending
 from guard.proxy.enforcement import Edit
 from guard.proxy.fields import Fields
 from guard.proxy.message import Refused
+from guard.proxy.said import Said
 from guard.proxy.sse import DONE, Event
 from guard.proxy.texts import Asked
 
@@ -34,6 +35,8 @@ class Told:
         logprobs: Whether the client asked for log-probabilities.
         hide_logprobs: Whether placeholders stand for them.
         counter: Counts tokens.
+        window: The most tokens that the server takes, where it tells.
+        sent: What was asked in the body's place, where that was.
     """
 
     body: Mapping[str, Any]
@@ -42,6 +45,8 @@ class Told:
     logprobs: bool
     hide_logprobs: bool
     counter: Counter
+    window: int | None = None
+    sent: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Schema(ABC):
@@ -52,6 +57,10 @@ class Schema(ABC):
     carries: ClassVar[frozenset[str]]  # the interventions that it has fields for
     refuses: ClassVar[bool] = False  # whatever is enforced, such a request is refused
     judged: ClassVar[bool] = True  # else the model is not asked: there is nothing to guard
+    prompt: ClassVar[tuple[str, ...]] = ()  # the fields that the prompt is in
+    limit: ClassVar[str | None] = None  # the field of the most tokens, where it may be left out
+    usual: ClassVar[int | None] = None  # the most tokens where it is
+    steers: ClassVar[bool] = False  # whether a vLLM takes ``min_tokens``
 
     @abstractmethod
     def read(self, body: dict[str, Any], counter: Counter) -> Asked:
@@ -76,6 +85,35 @@ class Schema(ABC):
     @abstractmethod
     def stream(self, text: str, told: Told) -> list[Event]:
         """A finished answer, streamed."""
+
+    def plain_prompt(self, body: Mapping[str, Any], text: str) -> dict[str, Any]:
+        """The fields of a prompt that is this one text."""
+        raise OutputError("this schema has no answer of another form")
+
+    def prompt_tokens(self, body: Mapping[str, Any], counter: Counter) -> int:
+        """How many tokens a body's prompt has."""
+        return 0
+
+    def restated(self, value: dict[str, Any], said: Said, told: Told) -> dict[str, Any]:
+        """A server's answer with another text: the finished answer in the server's own form.
+
+        Args:
+            value: What the server answered to something else.
+            said: What the answer says.
+            told: What it is written with.
+
+        Raises:
+            OutputError: There is no place for a text in it.
+        """
+        raise OutputError("this schema has no answer of another form")
+
+    def restreamed(self, events: Sequence[Event], said: Said, told: Told) -> list[Event]:
+        """The same of a streamed answer, of which all events are here.
+
+        Raises:
+            OutputError: There is no place for a text in them.
+        """
+        raise OutputError("this schema has no answer of another form")
 
     @abstractmethod
     def reading(self, checks: Checks, told: Told) -> "Reading":

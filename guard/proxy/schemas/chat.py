@@ -11,7 +11,8 @@ from guard.proxy.enforcement import ADAPTER, INSTRUCT, PENALIZE, REFUSE, Edit
 from guard.proxy.fields import Fields, answers, names
 from guard.proxy.logprobs import chat_placeholders
 from guard.proxy.message import Refused
-from guard.proxy.schemas import common
+from guard.proxy.said import Said
+from guard.proxy.schemas import common, restating
 from guard.proxy.schemas.base import Schema, Told
 from guard.proxy.schemas.chat_answer import CONTENT, ChatReading, prompt_tokens
 from guard.proxy.schemas.choices import used
@@ -38,6 +39,7 @@ class Chat(Schema):
 
     path = "/v1/chat/completions"
     carries: ClassVar[frozenset[str]] = frozenset({REFUSE, INSTRUCT, PENALIZE, ADAPTER})
+    prompt, limit, steers = ("messages",), "max_tokens", True
     fields: ClassVar[Fields] = Fields(
         read=common.STEERING
         | names(
@@ -110,6 +112,18 @@ class Chat(Schema):
             usage = used(prompt, told.counter.count(text) * count)
             events.append(Event({**frame, "choices": [], "usage": usage}))
         return [*events, Event(DONE)]
+
+    def plain_prompt(self, body: Mapping[str, Any], text: str) -> dict[str, Any]:
+        return {"messages": [{"role": "user", "content": text}]}
+
+    def prompt_tokens(self, body: Mapping[str, Any], counter: Counter) -> int:
+        return prompt_tokens(body, counter)
+
+    def restated(self, value: dict[str, Any], said: Said, told: Told) -> dict[str, Any]:
+        return restating.whole(value, said, "message")
+
+    def restreamed(self, events: Sequence[Event], said: Said, told: Told) -> list[Event]:
+        return restating.stream(events, said, "delta")
 
     def goes_on(self, body: Mapping[str, Any]) -> str | None:
         asked = body["messages"][-1].get("role") == "user"

@@ -59,7 +59,7 @@ class ChoicesReading(Reading):
         made, choices = self._top(value), []
         if not value.get("choices"):
             raise OutputError("the upstream server's answer has no choices")
-        for choice in _list(value["choices"]):
+        for choice in choices_of(value["choices"]):
             told, ending = await self.one(choice, whole=True, done=True)
             if ending is not None and ending.again is not None:
                 self.again = ending
@@ -80,7 +80,7 @@ class ChoicesReading(Reading):
             raise OutputError("the upstream server sends an error")
         self._frame = made = self._top(chunk)
         usage = {"usage": self._used(chunk["usage"])} if "usage" in chunk else {}
-        came = _list(chunk.get("choices"))
+        came = choices_of(chunk.get("choices"))
         choices, after = [], []
         for choice in came:
             number = number_of(choice)
@@ -167,7 +167,12 @@ def number_of(choice: dict[str, Any]) -> int:
     return number
 
 
-def _list(value: Any) -> list[dict[str, Any]]:
+def choices_of(value: Any) -> list[dict[str, Any]]:
+    """The choices of an answer.
+
+    Raises:
+        OutputError: They are none.
+    """
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):

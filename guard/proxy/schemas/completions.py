@@ -13,7 +13,8 @@ from guard.proxy.enforcement import ADAPTER, INSTRUCT, PENALIZE, REFUSE, Edit
 from guard.proxy.fields import Fields, answers
 from guard.proxy.logprobs import completion_placeholders
 from guard.proxy.message import Refused
-from guard.proxy.schemas import common
+from guard.proxy.said import Said
+from guard.proxy.schemas import common, restating
 from guard.proxy.schemas.base import Schema, Told
 from guard.proxy.schemas.choices import ChoicesReading, number_of, used
 from guard.proxy.sse import DONE, Event
@@ -29,6 +30,8 @@ class Completions(Schema):
 
     path = "/v1/completions"
     carries: ClassVar[frozenset[str]] = frozenset({REFUSE, INSTRUCT, PENALIZE, ADAPTER})
+    prompt, limit, steers = ("prompt", "suffix"), "max_tokens", True
+    usual: ClassVar[int | None] = 16
     fields: ClassVar[Fields] = Fields(
         read=common.STEERING | {"prompt", "suffix"},
         plain=common.SAMPLING | {"logprobs"},
@@ -91,6 +94,18 @@ class Completions(Schema):
             usage = used(prompt, told.counter.count(text) * count)
             events.append(Event({**frame, "choices": [], "usage": usage}))
         return [*events, Event(DONE)]
+
+    def plain_prompt(self, body: Mapping[str, Any], text: str) -> dict[str, Any]:
+        return {"prompt": text if isinstance(body["prompt"], str) else [text] * len(prompts(body))}
+
+    def prompt_tokens(self, body: Mapping[str, Any], counter: Counter) -> int:
+        return prompt_tokens(body, counter)
+
+    def restated(self, value: dict[str, Any], said: Said, told: Told) -> dict[str, Any]:
+        return restating.whole(value, said, None)
+
+    def restreamed(self, events: Sequence[Event], said: Said, told: Told) -> list[Event]:
+        return restating.stream(events, said, None)
 
     def goes_on(self, body: Mapping[str, Any]) -> str | None:
         return "text" if isinstance(body["prompt"], str) and common.can_go_on(body) else None

@@ -1,6 +1,7 @@
 """`/v1/messages`, as Anthropic's clients ask."""
 
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from guard.proxy.checks import Checks
@@ -8,7 +9,9 @@ from guard.proxy.counting import Counter
 from guard.proxy.enforcement import ADAPTER, INSTRUCT, REFUSE, Edit
 from guard.proxy.fields import Fields, names
 from guard.proxy.message import Refused
+from guard.proxy.said import Said
 from guard.proxy.schemas import common
+from guard.proxy.schemas import messages_restating as restating
 from guard.proxy.schemas.base import Reading, Schema, Told
 from guard.proxy.schemas.messages_answer import MessagesReading
 from guard.proxy.sse import Event
@@ -36,6 +39,7 @@ class Messages(Schema):
 
     path = "/v1/messages"
     carries: ClassVar[frozenset[str]] = frozenset({REFUSE, INSTRUCT, ADAPTER})
+    prompt = ("messages", "system")
     fields: ClassVar[Fields] = Fields(
         read=names(
             """messages system tools tool_choice output_config stop_sequences
@@ -122,6 +126,18 @@ class Messages(Schema):
             {"type": "message_stop"},
         ]
         return [Event(step, step["type"]) for step in steps]
+
+    def plain_prompt(self, body: Mapping[str, Any], text: str) -> dict[str, Any]:
+        return {"messages": [{"role": "user", "content": text}]}
+
+    def prompt_tokens(self, body: Mapping[str, Any], counter: Counter) -> int:
+        return prompt_tokens(body, counter)
+
+    def restated(self, value: dict[str, Any], said: Said, told: Told) -> dict[str, Any]:
+        return restating.whole(value, said)
+
+    def restreamed(self, events: Sequence[Event], said: Said, told: Told) -> list[Event]:
+        return restating.stream(events, said)
 
     def reading(self, checks: Checks, told: Told) -> Reading:
         return MessagesReading(checks, told)

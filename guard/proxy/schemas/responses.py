@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from guard.proxy.checks import Checks
@@ -9,8 +10,10 @@ from guard.proxy.counting import Counter
 from guard.proxy.enforcement import ADAPTER, INSTRUCT, REFUSE, Edit
 from guard.proxy.fields import Fields, names
 from guard.proxy.message import Refused
+from guard.proxy.said import Said
 from guard.proxy.schemas import common
 from guard.proxy.schemas import responses_items as items
+from guard.proxy.schemas import responses_restating as restating
 from guard.proxy.schemas.base import Schema, Told
 from guard.proxy.schemas.chat import PARTS, ROLES
 from guard.proxy.schemas.responses_answer import ResponsesReading
@@ -28,6 +31,7 @@ class Responses(Schema):
 
     path = "/v1/responses"
     carries: ClassVar[frozenset[str]] = frozenset({REFUSE, INSTRUCT, ADAPTER})
+    prompt, limit = ("input", "instructions"), "max_output_tokens"
     fields: ClassVar[Fields] = Fields(
         read=(common.STEERING - {"bad_words"})
         | names(
@@ -134,6 +138,18 @@ class Responses(Schema):
             Event({**event.data, "sequence_number": number}, event.name)
             for number, event in enumerate(events)
         ]
+
+    def plain_prompt(self, body: Mapping[str, Any], text: str) -> dict[str, Any]:
+        return {"input": text}
+
+    def prompt_tokens(self, body: Mapping[str, Any], counter: Counter) -> int:
+        return prompt_tokens(body, counter)
+
+    def restated(self, value: dict[str, Any], said: Said, told: Told) -> dict[str, Any]:
+        return restating.whole(value, said, told)
+
+    def restreamed(self, events: Sequence[Event], said: Said, told: Told) -> list[Event]:
+        return restating.stream(events, said, told)
 
     def reading(self, checks: Checks, told: Told) -> ResponsesReading:
         return ResponsesReading(checks, told)
