@@ -79,18 +79,12 @@ class Decided:
     time: float = field(default_factory=time.time)
 
     @classmethod
-    def of(
-        cls,
-        request_id: str,
-        decision: Decision,
-        seconds: Mapping[str, float],
-        tenant: str | None = None,
-    ) -> "Decided":
+    def of(cls, request_id: str, decision: Decision, seconds: Mapping[str, float]) -> "Decided":
         """What is told of a decision."""
         targets = tuple(Noticed.of(finding) for finding in decision.findings)
         return cls(
             request_name(request_id), decision.bundle, decision.action, targets, dict(seconds),
-            tenant=tenant,
+            tenant=decision.tenant,
         )  # fmt: skip
 
 

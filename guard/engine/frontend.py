@@ -29,6 +29,7 @@ from guard.guard import Guard
 from guard.interventions.base import Request
 from guard.logs import told
 from guard.recorder import Recorder
+from guard.tenants import caller
 
 logger = logging.getLogger("vllm.guard")  # below vLLM's own logger, so that its set-up holds
 
@@ -50,7 +51,8 @@ class Admitted:
     Attributes:
         rendered: Its prompt in the engine's form.
         params: Its parameters, without whatever a client put where the guard's own things go.
-        served: The bundle that all of it is decided and checked by, to its last answer.
+        served: The bundle that all of it is decided and checked by, to its last answer, as it
+            stands for whoever asks.
         lora_request: Its LoRA adapter, if any.
         probe: The token of a genuine probe, if it is one.
         forced: The answer to be scored, if an evaluator asks; its tokens.
@@ -168,7 +170,10 @@ class Frontend:
         if sum(map(len, texts)) > compat.MOST_STEERING:
             raise compat.bad_request("The output format is too large to be judged.")
         params = compat.with_extra_args(params, clean)
-        return Admitted(rendered, params, self._keeps(), lora_request, probe, forced, texts, trace)
+        served = self._keeps()
+        if probe is None:  # a probe is nobody's: it asks about every target
+            served = served.for_caller(caller.get())
+        return Admitted(rendered, params, served, lora_request, probe, forced, texts, trace)
 
     def _keeps(self) -> Served:
         """The bundle that a request keeps to: what is in force as its first part comes."""
@@ -225,6 +230,7 @@ class Frontend:
             name, admitted.served.version, FAILED, tuple(map(Noticed.of, found)),
             dict(progress.seconds),
             type(error if isinstance(error, GuardError) else cause).__name__,
+            admitted.served.tenant,
         )  # fmt: skip
         # What is found to be flagged is never let through, whatever failed after that.
         if admitted.served.opens and not progress.enforced:
@@ -318,7 +324,8 @@ class Frontend:
     def edited(self, admitted: Admitted, edited: Request, action: str) -> tuple[Any, Any, Any]:
         """What the engine is asked in place of a prompt: prompt, parameters, adapter."""
         rendered = admitted.rendered
-        salt = _salt(rendered.get("cache_salt"), admitted.served.version, action)
+        served = admitted.served
+        salt = _salt(rendered.get("cache_salt"), served.version, action, served.tenant)
         params = compat.without_revealing(admitted.params)
         return (
             compat.edited_prompt(self.engine, rendered, edited, salt),
@@ -366,7 +373,7 @@ class Frontend:
         return compat.finished_output(request_id, admitted.rendered, text, self.tokenizer, params)
 
 
-def _salt(client: str | None, version: str, action: str) -> str:
+def _salt(client: str | None, version: str, action: str, tenant: str | None = None) -> str:
     """A cache salt that keeps an edited prompt apart, and tenants and versions from each other."""
-    text = f"{client or ''}\0{version}\0{action}"
+    text = f"{client or ''}\0{version}\0{action}\0{tenant or ''}"
     return "guard-" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]

@@ -117,7 +117,7 @@ class Judge:
         found = () if progress.decision is None else progress.decision.findings
         event = Decided(
             request_name(case.name), self.guard.version, FAILED, tuple(map(Noticed.of, found)),
-            dict(progress.seconds), type(error).__name__,
+            dict(progress.seconds), type(error).__name__, self.guard.tenant,
         )  # fmt: skip
         # What is found to be flagged is never let through, whatever failed after that.
         if self.guard.bundle.manifest.on_error == "open" and not progress.enforced:
