@@ -148,6 +148,7 @@ class Serving:
         modes: Target to mode.
         reasons: Target to the policy's ``reason``, where it gives one.
         before: The version before; None at the start.
+        tenants: Target to tenant to mode, of targets whose mode is not the same for all tenants.
         time: When, in seconds since 1970.
     """
 
@@ -155,6 +156,7 @@ class Serving:
     modes: Mapping[str, str]
     reasons: Mapping[str, str] = field(default_factory=dict)
     before: str | None = None
+    tenants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     time: float = field(default_factory=time.time)
 
 
@@ -182,8 +184,9 @@ class Changed:
     Attributes:
         who: Who did it.
         command: With what: ``compile``, ``calibrate``, ``targets add``, …
-        what: ``added``, ``removed``, ``mode``, ``calibrated`` or ``refitted``.
-        target: The target's id.
+        what: ``added``, ``removed``, ``mode``, ``tenants`` (for whom it stands, and how),
+            ``calibrated`` or ``refitted``; of no target, ``tenants``: who they are, or their keys.
+        target: The target's id; empty where no target but the bundle was changed.
         reason: The policy's ``reason`` for the target.
         mode: Its mode now; None where it is gone.
         mode_before: Its mode before; None where it is new.

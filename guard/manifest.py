@@ -146,6 +146,13 @@ class TargetRecord(_Record):
     tenants: list[str] | None = None
     per_tenant: dict[str, PerTenantRecord] = {}
 
+    def mode_for(self, tenant: str) -> Mode:
+        """Its mode for a tenant: ``off`` where it does not stand for it."""
+        if self.tenants is not None and tenant not in self.tenants:
+            return "off"
+        other = self.per_tenant.get(tenant)
+        return (other and other.mode) or self.mode
+
     @property
     def bands(self) -> tuple[list[FittedRecord], ...]:
         """Every list of interventions that may be done about it, for whomever."""
@@ -179,6 +186,21 @@ class Manifest(_Record):
     tenants: list[TenantRecord] = []
     targets: list[TargetRecord]
     files: dict[str, str]  # path to sha256
+
+    @property
+    def live(self) -> list[TargetRecord]:
+        """The targets that are not ``off`` for everybody."""
+        ids = [tenant.id for tenant in self.tenants]
+        return [
+            target
+            for target in self.targets
+            if target.mode != "off" or any(target.mode_for(id_) != "off" for id_ in ids)
+        ]
+
+    def modes_by_tenant(self, target: TargetRecord) -> dict[str, Mode]:
+        """A target's mode for each tenant; empty where it is the same for all of them."""
+        modes = {tenant.id: target.mode_for(tenant.id) for tenant in self.tenants}
+        return modes if set(modes.values()) - {target.mode} else {}
 
     def named(self) -> set[str]:
         """The files that anything here refers to."""

@@ -59,9 +59,9 @@ class Standing:
         assert plain is not None
         self.stands: dict[str | None, Stand] = {}
         for tenant in tenants:
-            other = target.per_tenant.get(tenant, PerTenantRecord())
-            mode = other.mode or target.mode
-            if mode != "off" and (target.tenants is None or tenant in target.tenants):
+            mode = target.mode_for(tenant)
+            if mode != "off":
+                other = target.per_tenant.get(tenant, PerTenantRecord())
                 self.stands[tenant] = Stand(mode, *(_bands(other, made) or plain))
         if target.mode != "off" and not tenants:
             self.stands[None] = Stand(target.mode, *plain)

@@ -86,6 +86,9 @@ class TargetState(BaseModel):
     interventions: list[str]
     doubtful: list[str] | None = Field(description="Where the finding leaves doubt.")
     output: list[str] = Field(description="What reads its answers.")
+    tenants: dict[str, Mode] = Field(
+        description="Its mode for each tenant, where it is not the same for all of them."
+    )
     on_hit: str | None
     forget_rows: int
     retain_rows: int

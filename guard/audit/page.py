@@ -35,6 +35,8 @@ def _target(target: str, told: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     since = told["enforced_since"]
     yield f"- mode now: {told['mode']}"
+    if told["tenants"]:
+        yield f"- but for tenants: {', '.join(f'{t}: {m}' for t, m in told['tenants'].items())}"
     yield f"- enforced without a break since: {since or 'it is not enforced now'}"
     yield f"- enforced first: {told['first_enforced'] or 'never'}"
     yield ""
@@ -47,8 +49,11 @@ def _target(target: str, told: Mapping[str, Any]) -> Iterator[str]:
         [[one["version"], one["first"], one["last"]] for one in told["bundles"]],
     )
     yield from _table(
-        ["requests that touched it: mode", "what was done", "number"],
-        [[one["mode"], one["action"], one["count"]] for one in told["requests"]],
+        ["requests that touched it: mode", "what was done", "tenant", "number"],
+        [
+            [one["mode"], one["action"], one.get("tenant", "–"), one["count"]]
+            for one in told["requests"]
+        ],
     )
     yield from _table(
         ["answers that told of it: check", "what was done", "number"],

@@ -113,7 +113,7 @@ def serve(
     service = Service(guard, instead=instead, recorder=recorder)
     guard.warm()
     recorder.serving(guard.bundle)
-    targets = sum(target.mode != "off" for target in guard.bundle.manifest.targets)
+    targets = len(guard.bundle.manifest.live)
     report(f"ready: http://{host}:{port}{PATH} judges by {guard.version}: {targets} targets")
     server = uvicorn.Server(
         uvicorn.Config(
