@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guard import __version__
+from guard import tenants_command as tenants
 from guard.admin import command as admin
 from guard.audit import command as audit
 from guard.errors import GuardError
@@ -134,6 +135,8 @@ def _run(argv: list[str]) -> int:
         return proxy.run(args)
     if args.command == "guardrail":
         return guardrail.run(args)
+    if args.command == "tenants":
+        return tenants.run(args)
     if args.command == "targets":
         return _targets(args)
     return _models(args.name)
@@ -210,6 +213,8 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--quiet", action="store_true", help="say nothing but errors")
         if verb == "add":
             one.add_argument("--policy", type=Path, required=True, metavar="POLICY.yaml")
+
+    tenants.options(add("tenants", tenants.HELP, tenants.DESCRIPTION), audited)
 
     sub = add("serve", "a guarded OpenAI-compatible server", _SERVE)
     sub.add_argument("model", metavar="MODEL")
