@@ -16,7 +16,7 @@ from guard.compile import compile_policy
 from guard.tenants import hashed
 from tests.engine.conftest import DATA, REFUSAL
 from tests.engine.endpoints import ENDPOINTS, chat_body, completion_body, post
-from tests.engine.servers import Server, ready, serve
+from tests.engine.servers import Server, ready, serve, wait_ready
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -66,6 +66,7 @@ def server(folder: Path) -> Iterator[Server]:
     keys = ["--api-key", SHADOW, ENFORCE, OTHER]
     env = {"GUARD_AUDIT_SYNC": "wait", "GUARD_LOG": "json"}
     started = serve(bundle.path, folder / "log", *flags, *keys, **env)
+    wait_ready(started, 420)  # two processes that start take their time on a busy machine
     with ready(started):
         deadline = time.monotonic() + 120
         while "ready: " not in started.text():  # one process answers before the other
