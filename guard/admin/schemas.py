@@ -29,6 +29,12 @@ class NewTarget(_Asked):
         default=[], max_length=_MOST_ROWS, description="Rows as a forget set's lines have them."
     )
     retain: list[dict[str, str]] = Field(default=[], max_length=_MOST_ROWS)
+    tenants: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="For whom it stands; for all without.",
+    )
 
 
 class NewMode(_Asked):
