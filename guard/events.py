@@ -148,16 +148,16 @@ class Serving:
         modes: Target to mode.
         reasons: Target to the policy's ``reason``, where it gives one.
         before: The version before; None at the start.
-        tenants: Target to tenant to mode, of targets whose mode is not the same for all tenants.
         time: When, in seconds since 1970.
+        tenants: Target to tenant to mode, of targets whose mode is not the same for all tenants.
     """
 
     bundle: str
     modes: Mapping[str, str]
     reasons: Mapping[str, str] = field(default_factory=dict)
     before: str | None = None
-    tenants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     time: float = field(default_factory=time.time)
+    tenants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The guard itself: a loaded bundle that decides about texts, without any engine."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,21 @@ from guard.output.outputs import Output
 from guard.standing import Band, Standing, Stands, stands_of, strictness
 from guard.tenants import Tenants
 from guard.view import View
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """All that stands for one tenant.
+
+    Attributes:
+        stands: The targets, and how they stand.
+        undetected: Those that no prompts are judged for.
+        output: How answers are checked.
+    """
+
+    stands: Stands
+    undetected: Set[str]
+    output: Output
 
 
 class Guard:
@@ -61,25 +77,27 @@ class Guard:
             self.tenants = Tenants({one.id: one.keys for one in manifest.tenants}, bundle.path)
         except (GuardError, ValueError, KeyError) as error:
             raise unusable(bundle, error) from None
-        self._outputs: dict[frozenset[tuple[str, Mode]], Output] = {}
-        self._stand(None, stands_of(standings, None))
-        self._nobodys, self._guards = self, dict[str, Guard]()
-        for tenant in self.tenants.ids:
-            guard = copy.copy(self)
-            guard._stand(tenant, stands_of(standings, tenant))
-            self._guards[tenant] = guard
+        undetected = {target.id for target in manifest.targets if not target.stages}
+        outputs: dict[frozenset[tuple[str, Mode]], Output] = {}
+        self._wholes: dict[str | None, _Whole] = {}
+        for tenant in (None, *self.tenants.ids):
+            stands = stands_of(standings, tenant)
+            modes = {
+                target.id: stands[target.id].mode
+                for target in manifest.targets
+                if target.id in stands and target.output is not None
+            }
+            # What reads answers alike for several tenants is in memory once.
+            key = frozenset(modes.items())
+            if key not in outputs:
+                outputs[key] = Output(bundle, modes)
+            self._wholes[tenant] = _Whole(stands, stands.keys() & undetected, outputs[key])
+        self._stand(None)
 
-    def _stand(self, tenant: str | None, stands: Stands) -> None:
+    def _stand(self, tenant: str | None) -> None:
         """Makes it decide for a tenant, before anybody uses it."""
-        self.tenant, self.stands = tenant, stands
-        targets = [target for target in self.bundle.manifest.targets if target.id in stands]
-        self._undetected = frozenset(target.id for target in targets if not target.stages)
-        modes = {one.id: stands[one.id].mode for one in targets if one.output is not None}
-        # What reads answers alike for several tenants is in memory once.
-        key = frozenset(modes.items())
-        if key not in self._outputs:
-            self._outputs[key] = Output(self.bundle, modes)
-        self.output = self._outputs[key]
+        self.tenant, whole = tenant, self._wholes[tenant]
+        self.stands, self._undetected, self.output = whole.stands, whole.undetected, whole.output
 
     @classmethod
     def load(cls, path: str | Path, before: "Guard | None" = None) -> "Guard":
@@ -100,7 +118,7 @@ class Guard:
         return self.bundle.version
 
     def for_tenant(self, tenant: str | None) -> "Guard":
-        """Returns the guard that decides for a tenant; shares all that is large with this one.
+        """Returns a guard that decides for a tenant, and shares all that is large with this one.
 
         Args:
             tenant: The tenant; None for whoever is none, for whom everything stands, and strictest.
@@ -110,7 +128,9 @@ class Guard:
         """
         if tenant == self.tenant:
             return self
-        return self._nobodys if tenant is None else self._guards[self.tenants.known(tenant)]
+        guard = copy.copy(self)
+        guard._stand(None if tenant is None else self.tenants.known(tenant))
+        return guard
 
     @property
     def interventions(self) -> tuple[Intervention, ...]:
@@ -149,7 +169,7 @@ class Guard:
         """Engine arguments that the bundle needs; see `Intervention.engine_args`."""
         args: dict[str, Any] = {}
         needed = [one.engine_args for one in self.interventions]
-        checked = [output.engine_args for output in self._outputs.values()]
+        checked = [whole.output.engine_args for whole in self._wholes.values()]
         for some in (*needed, *checked):
             for name, value in some.items():
                 held = args.get(name, value)

@@ -57,6 +57,7 @@ class Texts(_Asked):
     """Prompts to try."""
 
     texts: list[Text] = Field(min_length=1, max_length=_MOST_TEXTS)
+    tenant: str | None = Field(default=None, description="Whose they are; nobody's without.")
 
 
 class Answer(_Asked):
@@ -64,6 +65,7 @@ class Answer(_Asked):
 
     answer: Text
     question: str = Field(default="", max_length=100_000)
+    tenant: str | None = Field(default=None, description="Whose it is; nobody's without.")
 
 
 class Question(_Asked):

@@ -86,7 +86,7 @@ class Edition:
         timeout = guard.bundle.manifest.timeout
         if worker is None or worker.timeout != timeout:
             worker = Worker(timeout)
-        made = cls._of(guard, terms, worker)
+        made = cls._of(guard.for_tenant(None), terms, worker)
         tenants = {id_: cls._of(guard.for_tenant(id_), terms, worker) for id_ in guard.tenants.ids}
         return replace(made, tenants=tenants)
 

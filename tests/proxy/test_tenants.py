@@ -123,12 +123,16 @@ async def test_what_is_decided_names_the_tenant(
 
 
 async def test_what_fails_names_the_tenant_and_is_refused(
-    start: Start, tenants: Guard, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    start: Start, tenants: Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*args: Any) -> Any:
-        raise ValueError("broken")
+    real = Guard.decide
 
-    monkeypatch.setattr(tenants.for_tenant("globex"), "decide", broken)
+    def broken(self: Guard, prompt: Any) -> Any:
+        if self.tenant == "globex":
+            raise ValueError("broken")
+        return real(self, prompt)
+
+    monkeypatch.setattr(Guard, "decide", broken)
     async with await start(tenants) as client:
         way = WAYS["chat"]
         response = await client.post(way.path, json=way.body(BOOK), headers=bearer(GLOBEX))
