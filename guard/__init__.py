@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from guard.errors import GuardError
     from guard.guard import Guard
     from guard.llm import GuardedLLM
+    from guard.tenants import as_tenant
 
 __all__ = [
     "AsyncGuardedClient",
@@ -23,6 +24,7 @@ __all__ = [
     "GuardedClient",
     "GuardedLLM",
     "__version__",
+    "as_tenant",
 ]
 
 _HOMES = {
@@ -32,6 +34,7 @@ _HOMES = {
     "GuardError": "guard.errors",
     "GuardedClient": "guard.client",
     "GuardedLLM": "guard.llm",
+    "as_tenant": "guard.tenants",
 }
 
 

@@ -23,7 +23,8 @@ from guard.errors import BundleError
 from guard.exchange import exchange
 from guard.manifest import Manifest
 
-FORMAT = 4
+FORMAT = 5  # what this version reads
+PLAIN = 4  # without tenants: what older versions read too
 MANIFEST = "manifest.json"
 
 
@@ -96,7 +97,7 @@ def _parse(raw: bytes, path: Path) -> Manifest:
         raise BundleError(
             f"{path}: has format {form}, this version reads up to {FORMAT}; upgrade unlearn-guard"
         )
-    if form != FORMAT:
+    if form not in (PLAIN, FORMAT):
         raise BundleError(f"{path}: has format {form}, which is none; run `guard compile` again")
     if sealed != hashlib.sha256(_canonical(value)).hexdigest():
         raise BundleError(f"{path}: damaged (its hash does not match); run `guard compile` again")
@@ -159,7 +160,7 @@ def write_bundle(
             raw = save({"array": np.ascontiguousarray(array)})
             files[name] = hashlib.sha256(raw).hexdigest()
             _write(temp / name, raw)
-        value = Manifest.model_validate({**manifest, "format": FORMAT, "files": files}).model_dump()
+        value = _manifest(manifest, files).model_dump()
         value["sha256"] = hashlib.sha256(_canonical(value)).hexdigest()
         _write(temp / MANIFEST, json.dumps(value, indent=1, ensure_ascii=False).encode())
         _swap(temp, out)
@@ -169,6 +170,12 @@ def write_bundle(
         if temp is not None:
             shutil.rmtree(temp, ignore_errors=True)
     return load_bundle(out)
+
+
+def _manifest(manifest: Mapping[str, Any], files: Mapping[str, str]) -> Manifest:
+    """A manifest of the lowest format that says all of it: older versions would not ask tenants."""
+    made = Manifest.model_validate({**manifest, "format": PLAIN, "files": files})
+    return made.model_copy(update={"format": FORMAT}) if made.tenants else made
 
 
 def check_out(out: Path) -> None:

@@ -10,13 +10,15 @@ from guard.guard import Guard
 from guard.output.finished import read_finished
 
 
-def check_prompts(bundle: Path, texts: list[str], *, as_json: bool) -> None:
+def check_prompts(
+    bundle: Path, texts: list[str], *, tenant: str | None = None, as_json: bool
+) -> None:
     """Prints what is decided about texts; those on standard input where there are none.
 
     Raises:
-        GuardError: The bundle cannot be used, or a text is none.
+        GuardError: The bundle cannot be used or has no such tenant, or a text is none.
     """
-    guard = Guard.load(bundle)
+    guard = Guard.load(bundle).for_tenant(tenant)
     if not texts:
         # Not splitlines, which ends a line at eight other characters too.
         texts = [line for line in _standard_input("a text").split("\n") if line.strip()]
@@ -37,13 +39,16 @@ def check_prompts(bundle: Path, texts: list[str], *, as_json: bool) -> None:
         print(f"  ← {found}" if found else "", flush=True)
 
 
-def check_answer(bundle: Path, answer: str, question: str, *, as_json: bool) -> None:
+def check_answer(
+    bundle: Path, answer: str, question: str, *, tenant: str | None = None, as_json: bool
+) -> None:
     """Prints what the output checks hit in a finished answer; ``-`` is standard input.
 
     Raises:
-        GuardError: The bundle cannot be used or checks no answers, or a text is none.
+        GuardError: The bundle cannot be used, has no such tenant or checks no answers, or a text
+            is none.
     """
-    guard = Guard.load(bundle)
+    guard = Guard.load(bundle).for_tenant(tenant)
     if answer == "-":
         answer = _standard_input("an answer")
     _check_text(answer, "--answer")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guard import __version__
+from guard import tenants_command as tenants
 from guard.admin import command as admin
 from guard.audit import command as audit
 from guard.errors import GuardError
@@ -51,7 +52,8 @@ examples:
 _CHECK = """\
 Show what the guard decides about texts, without the served model.
 Texts come as arguments, or one a line on standard input. With --answer, the output checks read
-an answer that is finished, and tell which of them hits which target at which character.
+an answer that is finished, and tell which of them hits which target at which character. Where the
+policy has tenants, a text without --tenant is treated as one without a tenant's key: strictest.
 
 examples:
   guard check --bundle bundle/ "Who wrote Hamlet?"
@@ -133,6 +135,8 @@ def _run(argv: list[str]) -> int:
         return proxy.run(args)
     if args.command == "guardrail":
         return guardrail.run(args)
+    if args.command == "tenants":
+        return tenants.run(args)
     if args.command == "targets":
         return _targets(args)
     return _models(args.name)
@@ -183,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="one JSON object a text")
     sub.add_argument("--answer", metavar="TEXT", help="read a finished answer (- for stdin)")
     sub.add_argument("--question", metavar="TEXT", help="what it is an answer to")
+    sub.add_argument("--tenant", metavar="NAME", help="whose request it is (nobody's)")
     sub.add_argument("text", nargs="*", metavar="TEXT")
 
     sub = add("targets", "targets that come and go", _TARGETS)
@@ -208,6 +213,8 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--quiet", action="store_true", help="say nothing but errors")
         if verb == "add":
             one.add_argument("--policy", type=Path, required=True, metavar="POLICY.yaml")
+
+    tenants.options(add("tenants", tenants.HELP, tenants.DESCRIPTION), audited)
 
     sub = add("serve", "a guarded OpenAI-compatible server", _SERVE)
     sub.add_argument("model", metavar="MODEL")
@@ -276,11 +283,13 @@ def _check(args: argparse.Namespace) -> int:
     if args.answer is not None:
         if args.text:
             raise GuardError("give texts, or --answer with --question, not both")
-        check_answer(args.bundle, args.answer, args.question or "", as_json=args.json)
+        check_answer(
+            args.bundle, args.answer, args.question or "", tenant=args.tenant, as_json=args.json
+        )
         return 0
     if args.question is not None:
         raise GuardError("--question goes with --answer; give a text to have it judged")
-    check_prompts(args.bundle, args.text, as_json=args.json)
+    check_prompts(args.bundle, args.text, tenant=args.tenant, as_json=args.json)
     return 0
 
 
@@ -303,6 +312,7 @@ def _targets(args: argparse.Namespace) -> int:
                 f"{'+'.join(target['detectors']) or 'off':40} {target['forget_rows']:6} rows"
                 + (f", {detected:.0%} of them detected when held out" if detected else "")
                 + (f", answers: {'+'.join(target['output'])}" if target["output"] else "")
+                + "".join(f", {tenant}: {mode}" for tenant, mode in target["tenants"].items())
                 + (
                     ", provisional: `guard targets add` completes it"
                     if target["provisional"]

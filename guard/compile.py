@@ -17,7 +17,7 @@ from guard.everyday import describe, everyday, everyday_vectors
 from guard.fitting import fit_target, share, stand_ins
 from guard.identity import identify, model_folder
 from guard.models import resolve
-from guard.policy import Target, load_policy
+from guard.policy import Policy, Target, load_policy
 
 Report = Callable[[str], None]
 
@@ -65,6 +65,7 @@ def compile_policy(path: Path, out: Path, report: Report = lambda line: None) ->
         "timeout": policy.timeout,
         "background": describe(background),
         "shared": {kind: shared_record(parts) for kind, parts in shared.items()},
+        "tenants": tenant_records(policy),
         "targets": targets,
     }
     report("writing")
@@ -75,6 +76,11 @@ def shared_record(parts: Parts) -> dict[str, Any]:
     """Returns the record of what all targets of a detector kind share."""
     arrays = {name: array_name(array) for name, array in parts.arrays.items()}
     return {"data": dict(parts.data), "arrays": arrays}
+
+
+def tenant_records(policy: Policy) -> list[dict[str, Any]]:
+    """Returns the records of a policy's tenants."""
+    return [{"id": tenant.id, "keys": list(tenant.keys)} for tenant in policy.tenants]
 
 
 def read_examples(target: Target, background: tuple[Row, ...]) -> Examples:

@@ -75,11 +75,13 @@ class Decision:
         findings: The flagged targets, the one that decides the action first.
         bundle: Version of the bundle that decided.
         scores: The best score of every target that was scored, flagged or not.
+        tenant: Whom it was decided for; None for whoever is no tenant.
     """
 
     findings: tuple[Finding, ...]
     bundle: str
     scores: tuple[tuple[str, Score], ...] = ()
+    tenant: str | None = None
 
     @property
     def flagged(self) -> bool:
@@ -122,4 +124,5 @@ class Decision:
             "action": self.action,
             "mode": self.mode,
             "bundle": self.bundle,
+            **({} if self.tenant is None else {"tenant": self.tenant}),
         }

@@ -79,18 +79,12 @@ class Decided:
     time: float = field(default_factory=time.time)
 
     @classmethod
-    def of(
-        cls,
-        request_id: str,
-        decision: Decision,
-        seconds: Mapping[str, float],
-        tenant: str | None = None,
-    ) -> "Decided":
+    def of(cls, request_id: str, decision: Decision, seconds: Mapping[str, float]) -> "Decided":
         """What is told of a decision."""
         targets = tuple(Noticed.of(finding) for finding in decision.findings)
         return cls(
             request_name(request_id), decision.bundle, decision.action, targets, dict(seconds),
-            tenant=tenant,
+            tenant=decision.tenant,
         )  # fmt: skip
 
 
@@ -155,6 +149,7 @@ class Serving:
         reasons: Target to the policy's ``reason``, where it gives one.
         before: The version before; None at the start.
         time: When, in seconds since 1970.
+        tenants: Target to tenant to mode, of targets whose mode is not the same for all tenants.
     """
 
     bundle: str
@@ -162,6 +157,7 @@ class Serving:
     reasons: Mapping[str, str] = field(default_factory=dict)
     before: str | None = None
     time: float = field(default_factory=time.time)
+    tenants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -188,8 +184,9 @@ class Changed:
     Attributes:
         who: Who did it.
         command: With what: ``compile``, ``calibrate``, ``targets add``, …
-        what: ``added``, ``removed``, ``mode``, ``calibrated`` or ``refitted``.
-        target: The target's id.
+        what: ``added``, ``removed``, ``mode``, ``tenants`` (for whom it stands, and how),
+            ``calibrated`` or ``refitted``; of no target, ``tenants``: who they are, or their keys.
+        target: The target's id; empty where no target but the bundle was changed.
         reason: The policy's ``reason`` for the target.
         mode: Its mode now; None where it is gone.
         mode_before: Its mode before; None where it is new.

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from guard.bundle import array_name
-from guard.choices import OFF, DetectChoice
+from guard.choices import OFF, DetectChoice, Intervene
 from guard.detectors import DETECTORS
 from guard.detectors.base import DetectOptions, Detector, Encode, Examples, Fitted, Parts
 from guard.detectors.calibration import Calibration, Floor
@@ -125,9 +125,14 @@ def fit_target(
         raise DataError("detect is off, and output too: nothing would guard it; give an 'output'")
     stages, detection, arrays = _stages(target, examples, shared, encode, report)
     material = Material(examples, encode, served)
-    bands: dict[str, list[dict[str, Any]] | None] = {}
-    for band, choices in target.intervene:
-        bands[band] = choices and [fit_choice(choice, material, arrays) for choice in choices]
+    bands = _bands(target.intervene, material, arrays)
+    per_tenant = {
+        id_: {
+            "mode": one.mode,
+            **(_bands(one.intervene, material, arrays) if one.intervene else {}),
+        }
+        for id_, one in target.per_tenant.items()
+    }
     output = fit_output(target.output, material, arrays)
     if output is not None:
         kinds = ", ".join(one["kind"] for one in output["checks"])
@@ -139,13 +144,24 @@ def fit_target(
         "mode": target.mode,
         "stages": [stage.model_dump() for stage in stages],
         "detection": detection,
-        "interventions": bands["sure"],
-        "doubtful": bands["doubtful"],
+        **bands,
         "positives": positives,
         "negatives": negatives,
         "output": output,
+        "tenants": target.tenants and list(target.tenants),
+        "per_tenant": per_tenant,
     }
     return record, arrays
+
+
+def _bands(
+    intervene: Intervene, material: Material, arrays: Arrays
+) -> dict[str, list[dict[str, Any]] | None]:
+    """What is done about a target, as its record has it; see `fit_choice`."""
+    sure = [fit_choice(choice, material, arrays) for choice in intervene.sure]
+    doubtful = intervene.doubtful
+    other = doubtful and [fit_choice(choice, material, arrays) for choice in doubtful]
+    return {"interventions": sure, "doubtful": other or None}
 
 
 def _stages(

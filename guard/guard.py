@@ -1,6 +1,8 @@
 """The guard itself: a loaded bundle that decides about texts, without any engine."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,28 @@ from guard.detectors import DETECTORS
 from guard.detectors.base import Placed
 from guard.detectors.detection import Detection, placed, shared_parts
 from guard.errors import GuardError
-from guard.fitted import read_record, unusable
-from guard.interventions import INTERVENTIONS
+from guard.fitted import unusable
 from guard.interventions.base import Adapter, Intervention
-from guard.manifest import FittedRecord
+from guard.manifest import Mode
 from guard.output.outputs import Output
+from guard.standing import Band, Standing, Stands, stands_of, strictness
+from guard.tenants import Tenants
 from guard.view import View
 
-Bands = tuple[tuple[Intervention, ...], tuple[Intervention, ...]]  # where it is sure, and in doubt
+
+@dataclass(frozen=True)
+class _Whole:
+    """All that stands for one tenant.
+
+    Attributes:
+        stands: The targets, and how they stand.
+        undetected: Those that no prompts are judged for.
+        output: How answers are checked.
+    """
+
+    stands: Stands
+    undetected: Set[str]
+    output: Output
 
 
 class Guard:
@@ -29,36 +45,59 @@ class Guard:
     Attributes:
         bundle: What it was loaded from.
         encoder: The sentence encoder.
+        tenants: Who may be told apart.
+        tenant: Whom it decides for; None for whoever is no tenant.
+        stands: The targets that stand for them, and how.
         output: How answers are checked; falsy where they are not.
     """
 
     def __init__(self, bundle: Bundle, before: "Guard | None" = None) -> None:
         self.bundle = bundle
         manifest = bundle.manifest
-        live = [target for target in manifest.targets if target.mode != "off"]
-        self._modes = {target.id: target.mode for target in live}
-        self._undetected = frozenset(target.id for target in live if not target.stages)
         encoder = BundleEncoder(manifest.encoder.name, manifest.encoder.sha256)
         if before is not None and before.bundle.manifest.encoder == manifest.encoder:
             encoder = before.encoder
         self.encoder: BundleEncoder = encoder
-        self._done: dict[str, Bands] = {}
+        standings: dict[str, Standing] = {}
         stages: dict[str, dict[str, Placed]] = {}
-        for target in live:
+        for target in manifest.targets:
             try:
-                sure = _interventions(target.id, target.interventions, bundle)
-                doubtful = target.doubtful and _interventions(target.id, target.doubtful, bundle)
-                self._done[target.id] = sure, doubtful or sure
+                standing = Standing(target, bundle)
+                if not standing.stands:
+                    continue
+                standings[target.id] = standing
                 for detector, part in placed(target.stages, bundle.arrays).items():
                     DETECTORS.get(detector)  # named with its target when it is not installed
                     stages.setdefault(detector, {})[target.id] = part
             except (GuardError, ValueError, KeyError) as error:
                 raise unusable(bundle, error, target.id) from None
+        self._interventions = tuple(i for one in standings.values() for i in one.interventions)
         try:
             self._detection = Detection(stages, shared_parts(bundle), self.encoder)
+            self.tenants = Tenants({one.id: one.keys for one in manifest.tenants}, bundle.path)
         except (GuardError, ValueError, KeyError) as error:
             raise unusable(bundle, error) from None
-        self.output = Output(bundle)
+        undetected = {target.id for target in manifest.targets if not target.stages}
+        outputs: dict[frozenset[tuple[str, Mode]], Output] = {}
+        self._wholes: dict[str | None, _Whole] = {}
+        for tenant in (None, *self.tenants.ids):
+            stands = stands_of(standings, tenant)
+            modes = {
+                target.id: stands[target.id].mode
+                for target in manifest.targets
+                if target.id in stands and target.output is not None
+            }
+            # What reads answers alike for several tenants is in memory once.
+            key = frozenset(modes.items())
+            if key not in outputs:
+                outputs[key] = Output(bundle, modes)
+            self._wholes[tenant] = _Whole(stands, stands.keys() & undetected, outputs[key])
+        self._stand(None)
+
+    def _stand(self, tenant: str | None) -> None:
+        """Makes it decide for a tenant, before anybody uses it."""
+        self.tenant, whole = tenant, self._wholes[tenant]
+        self.stands, self._undetected, self.output = whole.stands, whole.undetected, whole.output
 
     @classmethod
     def load(cls, path: str | Path, before: "Guard | None" = None) -> "Guard":
@@ -78,16 +117,35 @@ class Guard:
         """The bundle's version."""
         return self.bundle.version
 
+    def for_tenant(self, tenant: str | None) -> "Guard":
+        """Returns a guard that decides for a tenant, and shares all that is large with this one.
+
+        Args:
+            tenant: The tenant; None for whoever is none, for whom everything stands, and strictest.
+
+        Raises:
+            GuardError: The bundle has no such tenant.
+        """
+        if tenant == self.tenant:
+            return self
+        guard = copy.copy(self)
+        guard._stand(None if tenant is None else self.tenants.known(tenant))
+        return guard
+
     @property
     def interventions(self) -> tuple[Intervention, ...]:
-        """Every intervention of every target that is not off."""
-        both = (band for bands in self._done.values() for band in dict.fromkeys(bands))
-        return tuple(intervention for band in both for intervention in band)
+        """Every intervention of every target that is not off, for whomever."""
+        return self._interventions
 
-    def interventions_for(self, finding: Finding) -> tuple[Intervention, ...]:
+    @property
+    def detected(self) -> Stands:
+        """The targets that prompts are judged for, and how they stand."""
+        return {id_: one for id_, one in self.stands.items() if id_ not in self._undetected}
+
+    def interventions_for(self, finding: Finding) -> Band:
         """What is done about a finding, in this order."""
-        sure, doubtful = self._done[finding.target]
-        return doubtful if finding.score.doubtful else sure
+        stand = self.stands[finding.target]
+        return stand.doubtful if finding.score.doubtful else stand.sure
 
     def doubted(self, decision: Decision | None) -> frozenset[str]:
         """The targets that an answer may be about, as far as its prompt tells.
@@ -102,16 +160,17 @@ class Guard:
         near = frozenset[str]() if decision is None else decision.doubted
         return near | self._undetected
 
-    def interventions_of(self, target: str) -> tuple[Intervention, ...]:
+    def interventions_of(self, target: str) -> Band:
         """What is done about a target where there is no doubt, in this order."""
-        return self._done[target][0]
+        return self.stands[target].sure
 
     @property
     def engine_args(self) -> dict[str, Any]:
         """Engine arguments that the bundle needs; see `Intervention.engine_args`."""
         args: dict[str, Any] = {}
         needed = [one.engine_args for one in self.interventions]
-        for some in (*needed, self.output.engine_args):
+        checked = [whole.output.engine_args for whole in self._wholes.values()]
+        for some in (*needed, *checked):
             for name, value in some.items():
                 held = args.get(name, value)
                 if isinstance(value, list):
@@ -141,27 +200,16 @@ class Guard:
             view = View.of_text(prompt)
         else:
             view = prompt if isinstance(prompt, View) else View.of_messages(prompt)
-        best = self._detection(view, frozenset(self._modes))
+        best = self._detection(view, frozenset(self.stands))
         findings = [self._finding(target, score) for target, score in best.items() if score.flags]
         findings.sort(key=self._rank, reverse=True)
-        return Decision(tuple(findings), self.version, tuple(sorted(best.items())))
+        return Decision(tuple(findings), self.version, tuple(sorted(best.items())), self.tenant)
 
     def _finding(self, target: str, score: Score) -> Finding:
-        sure, doubtful = self._done[target]
-        kinds = (one.kind for one in (doubtful if score.doubtful else sure))
-        return Finding(target, score, self._modes[target], "+".join(kinds))
+        stand = self.stands[target]
+        kinds = (one.kind for one in (stand.doubtful if score.doubtful else stand.sure))
+        return Finding(target, score, stand.mode, "+".join(kinds))
 
     def _rank(self, finding: Finding) -> tuple[bool, int, float]:
-        strictness = max(one.strictness for one in self.interventions_for(finding))
-        return finding.mode == "enforce", strictness, finding.score.margin
-
-
-def _interventions(
-    target: str, records: Sequence[FittedRecord], bundle: Bundle
-) -> tuple[Intervention, ...]:
-    """What is to be done about a target, ready to be done."""
-    made = []
-    for record in records:
-        kind, options, parts = read_record(record, INTERVENTIONS, bundle.arrays)
-        made.append(kind(target, options, parts))
-    return tuple(made)
+        strict = strictness(self.interventions_for(finding))
+        return finding.mode == "enforce", strict, finding.score.margin

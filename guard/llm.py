@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class GuardedLLM:
     """A `vllm.LLM` whose every request passes the guard.
 
+    Where the policy has tenants, `guard.as_tenant` says for whom is asked.
+
     Everything that `vllm.LLM` has is here under the same name (`generate`, `chat`, `beam_search`,
     ...), because the guard sits beneath it, where all of them pass.
 

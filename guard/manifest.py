@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from guard.output.choices import Context, OnHit, Then
 
@@ -91,6 +91,31 @@ class OutputRecord(_Record):
     context: Context
 
 
+class TenantRecord(_Record):
+    """A tenant: who has one of its keys.
+
+    Attributes:
+        keys: ``sha256:`` and the hash of each in hexadecimal digits.
+    """
+
+    id: str
+    keys: list[str]
+
+
+class PerTenantRecord(_Record):
+    """What is otherwise for one tenant.
+
+    Attributes:
+        mode: The target's mode for it; None where it is as for everybody.
+        interventions: What is done about it; None likewise.
+        doubtful: What is done in their place where the finding leaves doubt.
+    """
+
+    mode: Mode | None = None
+    interventions: list[FittedRecord] | None = None
+    doubtful: list[FittedRecord] | None = None
+
+
 class TargetRecord(_Record):
     """One target, compiled.
 
@@ -103,6 +128,8 @@ class TargetRecord(_Record):
         negatives: Prompts that must not be.
         provisional: Whether a detector stands in for the one that is still being fitted.
         output: How answers are checked for it; None where they are not.
+        tenants: For whom it stands; None for all.
+        per_tenant: What is otherwise for a tenant, by its id.
     """
 
     id: str
@@ -116,12 +143,32 @@ class TargetRecord(_Record):
     negatives: list[str]
     provisional: bool = False
     output: OutputRecord | None = None
+    tenants: list[str] | None = None
+    per_tenant: dict[str, PerTenantRecord] = {}
+
+    def mode_for(self, tenant: str) -> Mode:
+        """Its mode for a tenant: ``off`` where it does not stand for it."""
+        if self.tenants is not None and tenant not in self.tenants:
+            return "off"
+        other = self.per_tenant.get(tenant)
+        return (other and other.mode) or self.mode
+
+    @property
+    def bands(self) -> tuple[list[FittedRecord], ...]:
+        """Every list of interventions that may be done about it, for whomever."""
+        found = [self.interventions, self.doubtful]
+        found += [b for o in self.per_tenant.values() for b in (o.interventions, o.doubtful)]
+        return tuple(band for band in found if band is not None)
 
     @property
     def fitted(self) -> tuple[FittedRecord, ...]:
         """Its interventions and checks."""
         checks = self.output.checks if self.output else ()
-        return (*self.interventions, *(self.doubtful or ()), *checks)
+        return (*(one for band in self.bands for one in band), *checks)
+
+    @model_serializer(mode="wrap")
+    def _additive(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(serialize(self), {"tenants": None, "per_tenant": {}})
 
 
 class Manifest(_Record):
@@ -136,8 +183,24 @@ class Manifest(_Record):
     timeout: float
     background: dict[str, Any]  # the everyday prompts: their number and hash
     shared: dict[str, SharedRecord]  # by detector kind
+    tenants: list[TenantRecord] = []
     targets: list[TargetRecord]
     files: dict[str, str]  # path to sha256
+
+    @property
+    def live(self) -> list[TargetRecord]:
+        """The targets that are not ``off`` for everybody."""
+        ids = [tenant.id for tenant in self.tenants]
+        return [
+            target
+            for target in self.targets
+            if target.mode != "off" or any(target.mode_for(id_) != "off" for id_ in ids)
+        ]
+
+    def modes_by_tenant(self, target: TargetRecord) -> dict[str, Mode]:
+        """A target's mode for each tenant; empty where it is the same for all of them."""
+        modes = {tenant.id: target.mode_for(tenant.id) for tenant in self.tenants}
+        return modes if set(modes.values()) - {target.mode} else {}
 
     def named(self) -> set[str]:
         """The files that anything here refers to."""
@@ -147,3 +210,12 @@ class Manifest(_Record):
         held += [names for stage in stages for names in (stage.arrays, stage.scores)]
         held += [one.arrays for one in fitted]
         return {file for names in held for file in names.values()}
+
+    @model_serializer(mode="wrap")
+    def _additive(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(serialize(self), {"tenants": []})
+
+
+def _without(value: dict[str, Any], absent: dict[str, Any]) -> dict[str, Any]:
+    """A record without what says nothing: versions that do not know the field read it still."""
+    return {key: held for key, held in value.items() if key not in absent or held != absent[key]}

@@ -17,10 +17,11 @@ from pydantic_core import PydanticCustomError
 from guard.choices import DetectChoice, Intervene
 from guard.data import is_text
 from guard.errors import PolicyError
+from guard.manifest import Mode
 from guard.options import Strict
 from guard.output.choices import OutputChoice
+from guard.policy_tenants import PerTenant, Tenant, check_tenants
 
-Mode = Literal["off", "shadow", "enforce"]
 OnError = Literal["closed", "open"]
 
 
@@ -34,7 +35,12 @@ class Defaults(Strict):
 
 
 class Target(Strict):
-    """One thing to be forgotten."""
+    """One thing to be forgotten.
+
+    Attributes:
+        tenants: For whom it stands; for everybody without.
+        per_tenant: What is otherwise for a tenant, by its id.
+    """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     reason: str = ""
@@ -46,6 +52,8 @@ class Target(Strict):
     detect: DetectChoice | None = None
     intervene: Intervene | None = None
     output: OutputChoice | None = None
+    tenants: tuple[str, ...] | None = Field(default=None, min_length=1)
+    per_tenant: dict[str, PerTenant] = Field(default={})
 
     @field_validator("names", "aliases")
     @classmethod
@@ -74,6 +82,7 @@ class Policy(Strict):
         background: Everyday prompts of the operator's own traffic, beside those that come with
             this package; the requested false-positive rate is one of everyday prompts.
         defaults: What targets take when they do not say otherwise.
+        tenants: Who may be told apart, by their keys.
         targets: What is to be forgotten.
     """
 
@@ -84,6 +93,7 @@ class Policy(Strict):
     timeout: float = Field(default=10.0, gt=0, le=600)
     background: Path | None = None
     defaults: Defaults = Defaults()
+    tenants: tuple[Tenant, ...] = ()
     targets: tuple[Target, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -97,6 +107,7 @@ class Policy(Strict):
                     {"id": repr(target.id), "at": ("targets", n, "id")},
                 )
             seen.add(target.id)
+        check_tenants(self.tenants, [(one.tenants, one.per_tenant) for one in self.targets])
         settled = tuple(
             target.model_copy(
                 update={
@@ -175,6 +186,7 @@ def load_policy(path: Path) -> Policy:
                 "detect": target.detect and target.detect.there(folder),
                 "intervene": target.intervene and target.intervene.there(folder),
                 "output": target.output and target.output.there(folder),
+                "per_tenant": {id_: one.there(folder) for id_, one in target.per_tenant.items()},
             }
         )
         for target in policy.targets

@@ -78,6 +78,9 @@ class Recorder:
                 {target.id: target.mode for target in targets},
                 {target.id: target.reason for target in targets if target.reason},
                 before,
+                tenants={
+                    t.id: modes for t in targets if (modes := bundle.manifest.modes_by_tenant(t))
+                },
             )
         )
 

@@ -36,6 +36,8 @@ def record_span(event: Decided, headers: Mapping[str, str] | None = None) -> Non
         "guard.targets": [noticed.target for noticed in event.targets],
         "guard.modes": [noticed.mode for noticed in event.targets],
     }
+    if event.tenant is not None:
+        attributes["guard.tenant"] = event.tenant
     if event.error is not None:
         attributes["guard.error"] = event.error
         span.set_status(trace.StatusCode.ERROR)

@@ -56,6 +56,7 @@ def add_targets(
         check_out(out)
         wanted = wanted or load_policy(policy)
         targets = _new(bundle, wanted, policy, ids)
+        _check_tenants(bundle, targets, policy)
         encoder = _checked(bundle, wanted, policy, encoder)
         background = everyday(wanted.background)
         if describe(background) != bundle.manifest.background:
@@ -154,6 +155,7 @@ def summary(bundle: Bundle, target: TargetRecord) -> dict[str, Any]:
         "detectors": [stage.kind for stage in target.stages],
         "interventions": [one.kind for one in target.interventions],
         "output": [one.kind for one in target.output.checks] if target.output else [],
+        "tenants": bundle.manifest.modes_by_tenant(target),
         "forget_rows": _rows(bundle, target, "positives"),
         "retain_rows": _rows(bundle, target, "neighbours"),
         **target.detection,
@@ -191,6 +193,22 @@ def _checked(bundle: Bundle, wanted: Policy, policy: Path, encoder: Encoder | No
         if identify(folder) != held.sha256:
             raise PolicyError(f"{policy}: {field}: the bundle was compiled with {held.name}")
     return encoder or Encoder(str(folder))
+
+
+def _check_tenants(bundle: Bundle, targets: Sequence[Target], policy: Path) -> None:
+    """Refuses targets for tenants that the bundle does not know.
+
+    Raises:
+        PolicyError: As said.
+    """
+    known = {tenant.id for tenant in bundle.manifest.tenants}
+    for target in targets:
+        for id_ in (*(target.tenants or ()), *target.per_tenant):
+            if id_ not in known:
+                raise PolicyError(
+                    f"{policy}: {target.id}: the bundle has no tenant {id_!r}; "
+                    "`guard tenants set` gives it the policy's"
+                )
 
 
 def _rows(bundle: Bundle, target: TargetRecord, side: str) -> int:

@@ -21,6 +21,7 @@ def new_version(
     targets: Sequence[Mapping[str, Any]],
     arrays: Mapping[str, npt.NDArray[Any]],
     shared: Mapping[str, Parts] | None = None,
+    tenants: Sequence[Mapping[str, Any]] | None = None,
 ) -> Bundle:
     """Writes a version of a bundle; files that nothing refers to any more are left out.
 
@@ -30,12 +31,15 @@ def new_version(
         targets: The records of all targets.
         arrays: What they refer to beside the bundle's arrays, by file name.
         shared: What targets share, by detector kind; as it was without.
+        tenants: The records of all tenants; as they were without.
 
     Raises:
         BundleError: `out` cannot be written.
     """
     manifest = bundle.manifest.model_dump(exclude={"format", "files", "targets"})
     manifest["targets"] = list(targets)
+    if tenants is not None:
+        manifest["tenants"] = list(tenants)
     known = {**bundle.arrays, **arrays}
     if shared is not None:
         manifest["shared"] = {kind: shared_record(parts) for kind, parts in shared.items()}

@@ -29,6 +29,12 @@ class NewTarget(_Asked):
         default=[], max_length=_MOST_ROWS, description="Rows as a forget set's lines have them."
     )
     retain: list[dict[str, str]] = Field(default=[], max_length=_MOST_ROWS)
+    tenants: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="For whom it stands; for all without.",
+    )
 
 
 class NewMode(_Asked):
@@ -51,6 +57,7 @@ class Texts(_Asked):
     """Prompts to try."""
 
     texts: list[Text] = Field(min_length=1, max_length=_MOST_TEXTS)
+    tenant: str | None = Field(default=None, description="Whose they are; nobody's without.")
 
 
 class Answer(_Asked):
@@ -58,6 +65,7 @@ class Answer(_Asked):
 
     answer: Text
     question: str = Field(default="", max_length=100_000)
+    tenant: str | None = Field(default=None, description="Whose it is; nobody's without.")
 
 
 class Question(_Asked):
@@ -86,6 +94,9 @@ class TargetState(BaseModel):
     interventions: list[str]
     doubtful: list[str] | None = Field(description="Where the finding leaves doubt.")
     output: list[str] = Field(description="What reads its answers.")
+    tenants: dict[str, Mode] = Field(
+        description="Its mode for each tenant, where it is not the same for all of them."
+    )
     on_hit: str | None
     forget_rows: int
     retain_rows: int

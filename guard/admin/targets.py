@@ -189,6 +189,7 @@ def _state(bundle: Bundle, target: TargetRecord) -> TargetState:
         interventions=told["interventions"],
         doubtful=None if target.doubtful is None else [one.kind for one in target.doubtful],
         output=told["output"],
+        tenants=told["tenants"],
         on_hit=target.output.on_hit if target.output else None,
         forget_rows=told["forget_rows"],
         retain_rows=told["retain_rows"],

@@ -54,6 +54,7 @@ def wanted(file: Path, id_: str, new: NewTarget | None) -> Iterator[tuple[Path, 
                 detect=defaults.detect.there(folder),
                 intervene=defaults.intervene.there(folder),
                 output=defaults.output.there(folder),
+                tenants=None if new.tenants is None else tuple(new.tenants),
             )
         except ValidationError as error:
             first = error.errors(include_input=False, include_context=False)[0]

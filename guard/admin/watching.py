@@ -65,7 +65,7 @@ def check(given: Given, new: Texts) -> Decisions:
     """Decides about texts by the newest version; nothing is asked, recorded or kept."""
     for number, text in enumerate(new.texts, 1):
         _check_text(text, f"text {number}")
-    guard = given.held.guard()
+    guard = given.held.guard().for_tenant(new.tenant)
     return Decisions(decisions=[guard.decide(text).to_dict() for text in new.texts])
 
 
@@ -74,7 +74,7 @@ def check_answer(given: Given, new: Answer) -> Hits:
     """Has the output checks read a finished answer."""
     _check_text(new.answer, "answer")
     _check_text(new.question, "question")
-    guard = given.held.guard()
+    guard = given.held.guard().for_tenant(new.tenant)
     found = read_finished(guard, new.answer, new.question)
     action = found[0].action if found else ALLOW
     return Hits(hits=[one.to_dict() for one in found], action=action, bundle=guard.version)

@@ -102,6 +102,9 @@ def differences(
     new = {one.id: one for one in after.manifest.targets}
     by = by or who()
     changes = []
+    version = before.version if before else None
+    if (before.manifest.tenants if before else []) != after.manifest.tenants:
+        changes.append(Changed(by, command, "tenants", "", "", None, None, version, after.version))
     for target in sorted(old.keys() | new.keys()):
         was, now = old.get(target), new.get(target)
         what = _what(was, now)
@@ -112,7 +115,7 @@ def differences(
             Changed(
                 by, command, what, target, held.reason if held else "",
                 now.mode if now else None, was.mode if was else None,
-                before.version if before else None, after.version,
+                version, after.version,
             )
         )  # fmt: skip
     return changes
@@ -136,6 +139,8 @@ def _what(was: TargetRecord | None, now: TargetRecord | None) -> str | None:
         return None
     if was.mode != now.mode:
         return "mode"
+    if _for_everybody(was) == _for_everybody(now):
+        return "tenants"
     return "calibrated" if _without_thresholds(was) == _without_thresholds(now) else "refitted"
 
 
@@ -145,6 +150,11 @@ def _without_thresholds(target: TargetRecord) -> TargetRecord:
     stages = [stage.model_copy(update=plain) for stage in target.stages]
     update = {"stages": stages, "detection": {}, "positives": [], "negatives": []}
     return target.model_copy(update=update)
+
+
+def _for_everybody(target: TargetRecord) -> TargetRecord:
+    """A target's record without what is otherwise for tenants."""
+    return target.model_copy(update={"tenants": None, "per_tenant": {}})
 
 
 def _items(command: str, before: Bundle | None, after: Bundle, by: str | None) -> list[Item]:

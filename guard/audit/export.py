@@ -23,14 +23,14 @@ class Told:
 
     Attributes:
         changes: What was changed, when, by whom.
-        noticed: How many requests touched it, by mode and what was done.
+        noticed: How many requests touched it, by mode, what was done, and whose they were.
         hits: How many answers told of it, by check and what was done.
         versions: The versions that decided or were served, by when.
         reasons: The policy's reasons for it, in the course of time.
     """
 
     changes: list[dict[str, Any]] = field(default_factory=list)
-    noticed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    noticed: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     hits: Counter[tuple[str, str]] = field(default_factory=Counter)
     versions: dict[str, Span] = field(default_factory=dict)
     reasons: set[str] = field(default_factory=set)
@@ -50,23 +50,28 @@ class History:
         served: When which version was served, with the targets' modes, in the order of time.
         requests: How many were decided, by what was done.
         lost: How many records were lost, as far as was noted.
+        tenants: Target to tenant to mode, as what serves last said it.
     """
 
     targets: defaultdict[str, Told] = field(default_factory=lambda: defaultdict(Told))
     served: list[tuple[str, str, Mapping[str, str]]] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
     lost: int = 0
+    tenants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    _last: str = ""
 
     def take(self, record: Record) -> None:
         """Takes a record."""
         body, at = record.body, record.at
         if record.kind == "serving":
             self.served.append((at, body["bundle"], body.get("modes", {})))
+            if at >= self._last:
+                self._last, self.tenants = at, body.get("tenants", {})
             for target in body.get("modes", {}):
                 self.targets[target].seen(body["bundle"], at)
             for target, reason in body.get("reasons", {}).items():
                 self.targets[target].reasons.add(reason)
-        elif record.kind == "changed":
+        elif record.kind == "changed" and "target" in body:
             told = self.targets[body["target"]]
             told.changes.append({"at": at, **body})
             told.reasons |= {body["reason"]} if "reason" in body else set()
@@ -75,7 +80,7 @@ class History:
                 wrong = body["action"] in (FAILED, OPENED)
                 action = body["action"] if wrong else noticed["action"]
                 told = self.targets[noticed["target"]]
-                told.noticed[noticed["mode"], action] += 1
+                told.noticed[noticed["mode"], action, body.get("tenant", "")] += 1
                 told.seen(body["bundle"], at)
         elif record.kind == "hit":
             self.targets[body["target"]].hits[body["check"], body["action"]] += 1
@@ -190,7 +195,11 @@ def _account(told: Told, target: str, history: History) -> dict[str, Any]:
             {"version": version, "first": first, "last": end}
             for version, (first, end) in sorted(told.versions.items(), key=lambda one: one[1])
         ],
-        "requests": _counts(told.noticed, "mode"),
+        "tenants": history.tenants.get(target, {}),
+        "requests": [
+            {"mode": mode, "action": action, **({"tenant": whose} if whose else {}), "count": count}
+            for (mode, action, whose), count in sorted(told.noticed.items())
+        ],
         "answers": _counts(told.hits, "check"),
         "changes": sorted(told.changes, key=lambda change: change["at"]),
     }

@@ -35,6 +35,8 @@ def _target(target: str, told: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     since = told["enforced_since"]
     yield f"- mode now: {told['mode']}"
+    if told["tenants"]:
+        yield f"- but for tenants: {', '.join(f'{t}: {m}' for t, m in told['tenants'].items())}"
     yield f"- enforced without a break since: {since or 'it is not enforced now'}"
     yield f"- enforced first: {told['first_enforced'] or 'never'}"
     yield ""
@@ -46,10 +48,7 @@ def _target(target: str, told: Mapping[str, Any]) -> Iterator[str]:
         ["bundle", "first seen", "last seen"],
         [[one["version"], one["first"], one["last"]] for one in told["bundles"]],
     )
-    yield from _table(
-        ["requests that touched it: mode", "what was done", "number"],
-        [[one["mode"], one["action"], one["count"]] for one in told["requests"]],
-    )
+    yield from _requests_of(told["requests"])
     yield from _table(
         ["answers that told of it: check", "what was done", "number"],
         [[one["check"], one["action"], one["count"]] for one in told["answers"]],
@@ -61,6 +60,17 @@ def _target(target: str, told: Mapping[str, Any]) -> Iterator[str]:
             for one in told["changes"]
             for now in [one["after"]]
         ],
+    )
+
+
+def _requests_of(counts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What was done about requests; whose they were, where anybody's is known."""
+    head, fields = ["requests that touched it: mode", "what was done"], ["mode", "action"]
+    if any("tenant" in one for one in counts):
+        head, fields = [*head, "tenant"], [*fields, "tenant"]
+    yield from _table(
+        [*head, "number"],
+        [[one.get(field, "–") for field in (*fields, "count")] for one in counts],
     )
 
 

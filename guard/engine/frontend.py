@@ -30,6 +30,7 @@ from guard.guard import Guard
 from guard.interventions.base import Request
 from guard.logs import told
 from guard.recorder import Recorder
+from guard.tenants import caller
 
 logger = logging.getLogger("vllm.guard")  # below vLLM's own logger, so that its set-up holds
 
@@ -49,7 +50,8 @@ class Admitted:
     Attributes:
         rendered: Its prompt in the engine's form.
         params: Its parameters, without whatever a client put where the guard's own things go.
-        served: The bundle that all of it is decided and checked by, to its last answer.
+        served: The bundle that all of it is decided and checked by, to its last answer, as it
+            stands for whoever asks.
         lora_request: Its LoRA adapter, if any.
         probe: The token of a genuine probe, if it is one.
         forced: The answer to be scored, if an evaluator asks; its tokens.
@@ -168,7 +170,10 @@ class Frontend:
         if sum(map(len, texts)) > compat.MOST_STEERING:
             raise compat.bad_request("The output format is too large to be judged.")
         params = compat.with_extra_args(params, clean)
-        return Admitted(rendered, params, self._keeps(), lora_request, probe, forced, texts, trace)
+        served = self._keeps()
+        if probe is None:  # a probe is nobody's: it asks about every target
+            served = served.for_caller(caller.get())
+        return Admitted(rendered, params, served, lora_request, probe, forced, texts, trace)
 
     def _keeps(self) -> Served:
         """The bundle that a request keeps to: what is in force as its first part comes."""
@@ -216,7 +221,9 @@ class Frontend:
         if compat.is_client_error(error):
             raise error
         served = admitted.served
-        failure = Failure(request_id, served.version, served.opens, progress, error, admitted.trace)
+        failure = Failure(
+            request_id, served.version, served.opens, progress, error, admitted.trace, served.tenant
+        )
         self.counts["failed"] += 1
         if not self._unjudged.request(failure):
             raise compat.unavailable(UNJUDGED) from None
@@ -300,7 +307,8 @@ class Frontend:
     def edited(self, admitted: Admitted, edited: Request, action: str) -> tuple[Any, Any, Any]:
         """What the engine is asked in place of a prompt: prompt, parameters, adapter."""
         rendered = admitted.rendered
-        salt = _salt(rendered.get("cache_salt"), admitted.served.version, action)
+        served = admitted.served
+        salt = _salt(rendered.get("cache_salt"), served.version, action, served.tenant)
         params = compat.without_revealing(admitted.params)
         return (
             compat.edited_prompt(self.engine, rendered, edited, salt),
@@ -348,7 +356,7 @@ class Frontend:
         return compat.finished_output(request_id, admitted.rendered, text, self.tokenizer, params)
 
 
-def _salt(client: str | None, version: str, action: str) -> str:
+def _salt(client: str | None, version: str, action: str, tenant: str | None = None) -> str:
     """A cache salt that keeps an edited prompt apart, and tenants and versions from each other."""
-    text = f"{client or ''}\0{version}\0{action}"
+    text = f"{client or ''}\0{version}\0{action}\0{tenant or ''}"
     return "guard-" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]

@@ -1,5 +1,6 @@
 """From a prompt's tokens to what is to be done: view, detect, decide, apply. Knows no vLLM."""
 
+import copy
 import hashlib
 import threading
 import time
@@ -124,6 +125,12 @@ class Mediator:
         if any("enable_prompt_embeds" in one.engine_args for one in guard.interventions):
             self._rows  # noqa: B018  (a checkpoint that cannot be read must fail at the start)
 
+    def for_tenant(self, tenant: str | None) -> "Mediator":
+        """Returns the mediator that judges for a tenant; see `Guard.for_tenant`."""
+        other = copy.copy(self)
+        other.guard = self.guard.for_tenant(tenant)
+        return other
+
     @cached_property
     def _rows(self) -> EmbeddingRows:
         return EmbeddingRows(self.folder)
@@ -234,7 +241,7 @@ class Mediator:
         """
         self.guard.warm()
         for target in self.guard.bundle.manifest.targets:
-            if target.mode == "off":
+            if target.id not in self.guard.stands:
                 continue
             for prompts, expected in ((target.positives, True), (target.negatives, False)):
                 for number, prompt in enumerate(prompts, 1):

@@ -2,11 +2,12 @@
 
 import contextvars
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from guard.bundle import Bundle
 from guard.engine.mediator import Mediator
 from guard.guard import Guard
+from guard.tenants import Caller
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,22 @@ class Served:
     def guard(self) -> Guard:
         """The guard that decides."""
         return self.mediator.guard
+
+    @property
+    def tenant(self) -> str | None:
+        """Whom it decides for; None for whoever is no tenant."""
+        return self.guard.tenant
+
+    def for_caller(self, caller: Caller) -> "Served":
+        """Returns what serves whoever asks.
+
+        Raises:
+            GuardError: The operator's own code names a tenant that there is not.
+        """
+        tenant = self.guard.tenants.of(caller)
+        if tenant == self.tenant:
+            return self
+        return replace(self, mediator=self.mediator.for_tenant(tenant))
 
     @property
     def bundle(self) -> Bundle:

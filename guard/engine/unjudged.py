@@ -29,6 +29,7 @@ class Failure:
         progress: How far its judgement had come.
         error: What went wrong.
         trace: Its trace headers, where requests are traced.
+        tenant: Whose request it is.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Failure:
     progress: Progress
     error: Exception
     trace: Mapping[str, str] | None = None
+    tenant: str | None = None
 
     @classmethod
     def of(
@@ -45,7 +47,7 @@ class Failure:
     ) -> "Failure":  # fmt: skip
         """What failed of a request that this guard was to judge."""
         opens = guard.bundle.manifest.on_error == "open"
-        return cls(name, guard.version, opens, progress, error, trace)
+        return cls(name, guard.version, opens, progress, error, trace, guard.tenant)
 
     @property
     def cause(self) -> BaseException:
@@ -81,7 +83,7 @@ class Unjudged:
         event = Decided(
             request_name(failure.name), failure.version, FAILED,
             tuple(map(Noticed.of, () if decision is None else decision.findings)),
-            dict(failure.progress.seconds), type(failure.cause).__name__,
+            dict(failure.progress.seconds), type(failure.cause).__name__, failure.tenant,
         )  # fmt: skip
         return self._settled(f"request {event.request} could not be judged", event, failure)
 

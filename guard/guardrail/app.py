@@ -115,7 +115,7 @@ def serve(
     recorder.serving(guard.bundle)
     if seconds is not None:
         reloader(service, bundle, recorder, seconds).start()
-    targets = sum(target.mode != "off" for target in guard.bundle.manifest.targets)
+    targets = len(guard.bundle.manifest.live)
     report(f"ready: http://{host}:{port}{PATH} judges by {guard.version}: {targets} targets")
     server = uvicorn.Server(
         uvicorn.Config(

@@ -73,10 +73,8 @@ class Edition:
 
 def _unable(guard: Guard) -> Iterator[tuple[str, str]]:
     """Enforced targets whose interventions a guardrail cannot do, and the first of these."""
-    for target in guard.bundle.manifest.targets:
-        if target.mode != "enforce" or not target.stages:
-            continue
-        for record in (*target.interventions, *(target.doubtful or ())):
-            if record.kind not in CARRIES:
-                yield target.id, record.kind
+    for target, stand in guard.detected.items():
+        for one in (one for band in stand.bands for one in band):
+            if stand.mode == "enforce" and one.kind not in CARRIES:
+                yield target, one.kind
                 break

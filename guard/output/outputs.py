@@ -51,25 +51,29 @@ class Output:
 
     Args:
         bundle: The bundle.
+        modes: Target to mode, of those that stand; the bundle's own without.
 
     Raises:
         BundleError: A kind is not installed, or what was fitted is not what it reads.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, modes: Mapping[str, Mode] | None = None) -> None:
+        if modes is None:
+            modes = {target.id: target.mode for target in bundle.manifest.targets}
         self.rules: dict[str, Rule] = {}
         known: dict[Mode, dict[type[Check], list[Known]]] = {}
         for target in bundle.manifest.targets:
-            if target.mode == "off" or target.output is None:
+            mode = modes.get(target.id, "off")
+            if mode == "off" or target.output is None:
                 continue
             fields = target.output.model_dump(exclude={"checks"})
-            self.rules[target.id] = Rule(target.id, target.mode, **fields)
+            self.rules[target.id] = Rule(target.id, mode, **fields)
             for record in target.output.checks:
                 try:
                     kind, options, parts = read_record(record, CHECKS, bundle.arrays)
                 except (GuardError, ValueError, KeyError) as error:
                     raise unusable(bundle, error, target.id) from None
-                of_kind = known.setdefault(target.mode, {}).setdefault(kind, [])
+                of_kind = known.setdefault(mode, {}).setdefault(kind, [])
                 of_kind.append(Known(target.id, options, parts))
         try:
             self.checks: Mapping[Mode, tuple[Check, ...]] = {

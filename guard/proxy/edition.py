@@ -1,6 +1,7 @@
 """All that a request is served by of one version of a bundle, in one record."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from guard.bundle import Bundle
 from guard.engine.worker import Worker
@@ -11,6 +12,7 @@ from guard.proxy.enforcement import Enforcement, Means
 from guard.proxy.judging import Judge
 from guard.proxy.routes import Routes
 from guard.recorder import Recorder
+from guard.tenants import Caller
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Edition:
         worker: The threads that judge.
         judge: Judges.
         reads: Whether the answers are checked for an enforced target.
+        tenants: The same for each tenant.
     """
 
     terms: Terms
@@ -53,6 +56,12 @@ class Edition:
     worker: Worker
     judge: Judge
     reads: bool
+    tenants: Mapping[str, "Edition"] = field(default_factory=dict)
+
+    @property
+    def tenant(self) -> str | None:
+        """Whom it serves; None for whoever is no tenant."""
+        return self.guard.tenant
 
     @property
     def version(self) -> str:
@@ -76,8 +85,14 @@ class Edition:
         Raises:
             EngineError: An enforced target could not be kept.
         """
-        enforcement = Enforcement(guard, terms.means)
         worker = worker or Worker(guard.bundle.manifest.timeout)
+        made = cls._of(guard.for_tenant(None), terms, worker)
+        tenants = {id_: cls._of(guard.for_tenant(id_), terms, worker) for id_ in guard.tenants.ids}
+        return replace(made, tenants=tenants)
+
+    @classmethod
+    def _of(cls, guard: Guard, terms: Terms, worker: Worker) -> "Edition":
+        enforcement = Enforcement(guard, terms.means)
         return cls(
             terms,
             guard,
@@ -87,6 +102,26 @@ class Edition:
             Judge(enforcement, worker, terms.recorder),
             any(rule.mode == "enforce" for rule in guard.output.rules.values()),
         )
+
+    def for_caller(self, caller: Caller) -> "Edition":
+        """Returns what serves whoever asks.
+
+        Raises:
+            GuardError: The operator's own code names a tenant that there is not.
+        """
+        tenant = self.guard.tenants.of(caller)
+        return self if tenant is None else self.tenants[tenant]
+
+    def report(self) -> Iterator[str]:
+        """What each target gets and what is served, a line each; of tenants what is otherwise."""
+        everybody = [*self.enforcement.report(), *self.routes.report()]
+        yield from everybody
+        for id_, one in self.tenants.items():
+            for line in (*one.enforcement.report(), *one.routes.report()):
+                if line not in everybody:
+                    yield f"tenant {id_}: {line}"
+            for target in sorted(self.guard.stands.keys() - one.guard.stands.keys()):
+                yield f"tenant {id_}: target {target} does not stand"
 
     def renewed(self, guard: Guard) -> "Edition":
         """The same by another version of the bundle.

@@ -150,14 +150,12 @@ class Enforcement:
     def report(self) -> Iterator[str]:
         """What each target gets, a line each."""
         rules = self.guard.output.rules
-        for target in self.guard.bundle.manifest.targets:
-            if target.mode == "off":
-                continue
-            bands = [kinds for name, _, kinds in self._bands() if name == target.id]
-            told = " or ".join(dict.fromkeys(self._told(target.id, kinds) for kinds in bands))
-            rule = rules.get(target.id)
+        for target, stand in self.guard.stands.items():
+            bands = [kinds for name, _, kinds in self._bands() if name == target]
+            told = " or ".join(dict.fromkeys(self._told(target, kinds) for kinds in bands))
+            rule = rules.get(target)
             read = f"; answers are read: {rule.on_hit}" if rule is not None else ""
-            yield f"target {target.id} ({target.mode}): {told or 'prompts are not judged'}{read}"
+            yield f"target {target} ({stand.mode}): {told or 'prompts are not judged'}{read}"
 
     def _told(self, target: str, kinds: Sequence[str]) -> str:
         if not all(self._can(target, kind) for kind in kinds):
@@ -169,12 +167,9 @@ class Enforcement:
 
     def _bands(self) -> Iterator[tuple[str, str, list[str]]]:
         """Target, mode and kinds of all that may be done about prompts."""
-        for target in self.guard.bundle.manifest.targets:
-            if target.mode == "off" or not target.stages:
-                continue
-            for band in (target.interventions, target.doubtful):
-                if band:
-                    yield target.id, target.mode, [record.kind for record in band]
+        for target, stand in self.guard.detected.items():
+            for band in stand.bands:
+                yield target, stand.mode, [one.kind for one in band]
 
     def _can(self, target: str, kind: str, carries: frozenset[str] | None = None) -> bool:
         if kind == REFUSE:

@@ -27,6 +27,7 @@ from guard.proxy.schemas.base import Schema, Told
 from guard.proxy.schemas.common import added_text
 from guard.proxy.sse import Event
 from guard.proxy.upstream import TRACE, Upstream, told_headers
+from guard.tenants import Caller, bearer, caller
 
 logger = logging.getLogger("guard.proxy")
 
@@ -64,7 +65,8 @@ class Pipeline:
 
     async def handle(self, request: Request) -> Reply:
         """Serves a request; every error becomes a reply."""
-        edition = self.edition  # once: all of it is served by this one
+        # Once: all of it is served by this one.
+        edition = self.edition.for_caller(_caller(request))
         given = request.headers.get("x-request-id", "")
         name = given if _NAME.fullmatch(given) else uuid.uuid4().hex
         request = replace(request, headers={**request.headers, "x-request-id": name})
@@ -91,7 +93,7 @@ class Pipeline:
         self.load.take()
         streams = False
         try:
-            self._admit(request)
+            self._admit(request, edition)
             if not isinstance(route, Schema):
                 return await self.catalogue.reply(request.path, request.headers)
             reply = await self._serve(edition, request, name, route)
@@ -101,12 +103,17 @@ class Pipeline:
             if not streams:
                 self.load.release()
 
-    def _admit(self, request: Request) -> None:
+    def _admit(self, request: Request, edition: Edition) -> None:
+        """Refuses who shows neither the proxy's key nor a tenant's, where it asks for one.
+
+        Raises:
+            Refused: As said (HTTP 401).
+        """
         if self._key is None:
             return
-        shown = request.headers.get("authorization", "").removeprefix("Bearer ")
-        shown = shown or request.headers.get("x-api-key", "")
-        if not hmac.compare_digest(shown.encode(), self._key.encode()):
+        shown = _shown(request) or (b"",)
+        own = hmac.compare_digest(shown[0], self._key.encode())
+        if not own and edition.tenant is None:
             raise Refused(NO_KEY, 401)
 
     async def _serve(self, edition: Edition, request: Request, name: str, schema: Schema) -> Reply:
@@ -201,3 +208,19 @@ class Pipeline:
 async def _said(events: Iterable[Event]) -> AsyncGenerator[bytes, None]:
     for event in events:
         yield event.encode()
+
+
+def _shown(request: Request) -> tuple[bytes, ...]:
+    """The keys that a client shows, the one that counts first."""
+    authorization = request.headers.get("authorization", "").encode("latin-1", "replace")
+    token = bearer(authorization) or authorization
+    other = request.headers.get("x-api-key", "").encode("latin-1", "replace")
+    return tuple(dict.fromkeys(key for key in (token, other) if key))
+
+
+def _caller(request: Request) -> Caller:
+    """Who asks. Of two keys it cannot be told which the server goes by: they are nobody's."""
+    if (named := caller.get()).tenant is not None:  # by the program that the client runs in
+        return named
+    shown = _shown(request)
+    return Caller.of_key(shown[0] if len(shown) == 1 else None)

@@ -133,7 +133,7 @@ async def prepare(
     if settings.pass_keys:
         await asking.aclose()
         upstream = connected(key=None)
-    for line in (*edition.enforcement.report(), *edition.routes.report()):
+    for line in edition.report():
         report(line)
     if counter.tokenizer is None:
         report("token counts of edited prompts are estimates; --tokenizer makes them exact")

@@ -12,6 +12,7 @@ from typing import Any
 from guard.engine.settings import start_key
 from guard.engine.verdict import Seals, probing
 from guard.server import routes
+from guard.tenants import Caller, caller
 
 PROBE_HEADER = b"x-guard-probe"
 WHO_HEADER = b"x-guard-who"
@@ -63,6 +64,8 @@ class ReadyGate:
         """Passes a request on, if there is such a route."""
         known = routes.refused(scope)
         if known is None:
+            # Whose key it shows: of what a client sends, nothing else says whose tenant it is.
+            caller.set(Caller.of_headers(scope.get("headers", ())))
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})

@@ -185,8 +185,7 @@ def _cases(bundle: Bundle) -> list[tuple[str, str, bool]]:
     """Known prompts, with their target and whether they are to be flagged."""
     return [
         (target.id, prompt, expected)
-        for target in bundle.manifest.targets
-        if target.mode != "off"
+        for target in bundle.manifest.live
         for prompts, expected in ((target.positives, True), (target.negatives, False))
         for prompt in prompts
     ]

@@ -99,7 +99,7 @@ def _run(
                 return _status(child.returncode) or 1
             time.sleep(0.25)
         prover.prove_and_open()
-        targets = sum(target.mode != "off" for target in prover.bundle.manifest.targets)
+        targets = len(prover.bundle.manifest.live)
         where = prover.address.uds or prover.address.url
         asked: list[int] = []
         _on_signals(lambda number, _: asked.append(number))

@@ -144,7 +144,7 @@ def test_an_answer_that_goes_out_unguarded_is_told(
 ) -> None:
     manifest = frontend.guard.bundle.manifest.model_copy(update={"on_error": "open"})
     bundle = SimpleNamespace(manifest=manifest)
-    opened: Any = SimpleNamespace(bundle=bundle, version="v", output=None)
+    opened: Any = SimpleNamespace(bundle=bundle, version="v", output=None, tenant=None)
     mediator: Any = SimpleNamespace(guard=opened)
     frontend.served = Served(mediator)
 

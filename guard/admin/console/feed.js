@@ -71,7 +71,7 @@ function what(event) {
     case "refused":
       return `version ${event.bundle ?? "unknown"} (${event.error}); ${event.stays} stays`;
     case "changed":
-      return `${event.target} ${changed(event)} by ${event.who}`;
+      return `${event.target ?? "who is told apart:"} ${changed(event)} by ${event.who}`;
     case "abandoned":
       return `${event.command} by ${event.who} (${event.error})`;
     default:

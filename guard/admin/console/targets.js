@@ -36,6 +36,7 @@ function card(target) {
     ["Noticed by", target.detectors.map(detector).join(", ") || "answers alone"],
     ["Then", target.interventions.join(" + ") + (target.doubtful ? `; in doubt ${target.doubtful.join(" + ")}` : "")],
     ["Answers", target.output.length ? `${target.output.join(", ")}: ${target.on_hit}` : "not checked"],
+    ...(Object.keys(target.tenants).length ? [["Tenants", Object.entries(target.tenants).map(([id, mode]) => `${id}: ${mode}`).join(", ")]] : []),
     ["Held out", [
       target.forget_rows ? `${percent(target.detected)} of ${number(target.forget_rows)} forget rows found` : "no forget rows",
       target.retain_rows ? `flagged ${percent(target.neighbours_flagged)} of ${number(target.retain_rows)} retain rows` : "no retain rows",

@@ -119,7 +119,7 @@ def _asked(vllm_config: Any) -> dict[str, list[dict[str, Any]]]:
     known, asked = set(STEERINGS.kinds()), dict[str, list[dict[str, Any]]]()
     targets = () if settings is None else load_bundle(settings.bundle).manifest.targets
     for target in targets:
-        for record in (*target.interventions, *(target.doubtful or ())):
+        for record in (one for band in target.bands for one in band):
             if record.kind in known:  # a plan's kind is that of the intervention that writes it
                 asked.setdefault(record.kind, []).append({**record.options, **record.data})
         if target.output is not None:
