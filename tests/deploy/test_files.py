@@ -14,7 +14,6 @@ from vllm import envs
 from guard import __version__, cli
 from guard.guardrail.app import KEY
 from guard.guardrail.contract import PATH
-from guard.server.gate import OPEN_HEADER, PROBE_HEADER, WHO_HEADER
 from tests.deploy.files import (
     COMPOSE,
     DEPLOY,
@@ -31,7 +30,6 @@ from tests.deploy.files import (
 )
 from tests.server.app import arguments
 
-HEADERS = {header.decode() for header in (PROBE_HEADER, OPEN_HEADER, WHO_HEADER)}
 HARDENED = {"NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes"}
 HARDENED |= {"PrivateTmp": "yes", "CapabilityBoundingSet": "", "LimitCORE": "0", "UMask": "0077"}
 
@@ -241,26 +239,6 @@ def test_litellm_is_told_to_fail_closed() -> None:
     service = services(DEPLOY / "docker/guardrail.yaml")["guardrail"]
     assert said["api_base"] == f"http://guardrail:{service['command'][6]}"
     assert PATH.startswith("/beta/")  # LiteLLM adds it
-
-
-def test_envoy_serves_what_is_listed_and_streams() -> None:
-    value = yaml.safe_load((DEPLOY / "envoy/envoy.yaml").read_text("utf-8"))["static_resources"]
-    (chain,) = value["listeners"][0]["filter_chains"]
-    manager = chain["filters"][0]["typed_config"]
-    routes = manager["route_config"]
-    assert set(routes["request_headers_to_remove"]) == HEADERS
-    assert set(routes["response_headers_to_remove"]) == HEADERS
-    (host,) = routes["virtual_hosts"]
-    *listed, last = host["routes"]
-    assert last == {"match": {"prefix": "/"}, "direct_response": {"status": 404}}
-    assert [next(iter(route["match"].values())) for route in listed] == ["/health", "/v1/"]
-    assert {route["route"]["cluster"] for route in listed} == {
-        cluster["name"] for cluster in value["clusters"]
-    }
-    assert listed[1]["route"]["timeout"] == "0s"
-    assert listed[1]["route"]["retry_policy"]["retry_on"] == "connect-failure"
-    assert manager["normalize_path"] and manager["merge_slashes"]
-    assert manager["path_with_escaped_slashes_action"] == "REJECT_REQUEST"
 
 
 def test_filled_leaves_no_variable() -> None:
