@@ -258,6 +258,18 @@ def test_nobody_takes_the_admin_for_a_guard() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_helm_has_nothing_to_say_against_it(mode: str, tmp_path: Path) -> None:
+    helm = shutil.which("helm")
+    if helm is None:
+        pytest.skip("Helm is not installed")
+    file = tmp_path / "values.yaml"
+    file.write_text(json.dumps({**MODES[mode], **ADMIN}), "utf-8")
+    command = [helm, "lint", "--strict", str(CHART), "--values", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_kubernetes_knows_every_field(mode: str, tmp_path: Path) -> None:
     command = shutil.which("kubernetes-validate")
     if command is None:
