@@ -108,7 +108,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     server = serve(folder / "served", folder / "log", *flags, **env)
     one = Stand(server, folder / "served", audit, bundles)
     try:
-        wait_ready(server, 600)  # two engines on two cores, side by side
+        wait_ready(server, 900)  # two engines on two cores, side by side
         one.until(lambda: "ready: " in server.text())  # one process answers before the other
         yield one
     finally:
