@@ -14,6 +14,9 @@ from guard.events import FAILED, OPENED
 
 Span = list[str]  # when first, when last
 
+# What of a change may be nothing, which a record leaves out: a new target has no mode before.
+_OPEN = ("before", "mode_before", "mode")
+
 _ENFORCE = "enforce"
 
 
@@ -22,7 +25,7 @@ class Told:
     """What the records tell of one target.
 
     Attributes:
-        changes: What was changed, when, by whom.
+        changes: What was changed, from which mode to which, when, by whom.
         noticed: How many requests touched it, by mode, what was done, and whose they were.
         hits: How many answers told of it, by check and what was done.
         versions: The versions that decided or were served, by when.
@@ -73,7 +76,7 @@ class History:
                 self.targets[target].reasons.add(reason)
         elif record.kind == "changed" and "target" in body:
             told = self.targets[body["target"]]
-            told.changes.append({"at": at, **body})
+            told.changes.append({"at": at, **dict.fromkeys(_OPEN), **body})
             told.reasons |= {body["reason"]} if "reason" in body else set()
         elif record.kind == "decided":
             for noticed in body.get("targets", ()):

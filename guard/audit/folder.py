@@ -4,6 +4,7 @@ The head names the chain's last record; it is written after that record is on di
 ends before its head was cut.
 """
 
+import hmac
 import json
 import os
 from dataclasses import dataclass
@@ -62,10 +63,11 @@ def read_head(chain: Path, sealer: Sealer) -> Head | None:
     try:
         value = json.loads((chain / HEAD).read_bytes())
         seq, digest, mac = value["seq"], value["hash"], value["mac"]
-        if mac != sealer.hash({"writer": chain.name, "seq": seq, "hash": digest}):
+        wanted = sealer.hash({"writer": chain.name, "seq": seq, "hash": digest})
+        if not hmac.compare_digest(mac.encode("utf-8", "replace"), wanted.encode()):
             return None
         return Head(int(seq), str(digest))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -54,13 +54,19 @@ def _target(target: str, told: Mapping[str, Any]) -> Iterator[str]:
         [[one["check"], one["action"], one["count"]] for one in told["answers"]],
     )
     yield from _table(
-        ["changed", "what", "by", "with", "bundle before", "bundle after"],
+        ["changed", "what", "mode", "by", "with", "bundle before", "bundle after"],
         [
-            [one["at"], one["what"], one["who"], one["command"], one.get("before", "–"), now]
+            [one["at"], one["what"], _modes(one), one["who"], one["command"],
+             one["before"] or "–", one["after"]]
             for one in told["changes"]
-            for now in [one["after"]]
         ],
-    )
+    )  # fmt: skip
+
+
+def _modes(change: Mapping[str, Any]) -> str:
+    """From which mode to which; the one where it stayed."""
+    before, now = change["mode_before"] or "–", change["mode"] or "–"
+    return now if before == now else f"{before} → {now}"
 
 
 def _requests_of(counts: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -21,7 +21,7 @@ def noticed(mode: str, target: str = "ann", action: str = "refuse") -> tuple[Not
 
 
 def changed(what: str, mode: str | None, before: str | None, after: str, day: float) -> Changed:
-    old = None if what == "added" else "shadow"
+    old = {"added": None, "mode": "shadow"}.get(what, "enforce")
     return Changed("alex", "compile", what, "ann", REASON, mode, old, before, after, day * DAY)
 
 
@@ -37,6 +37,8 @@ HISTORY: list[tuple[float, Event]] = [
     (9, Decided("r5", "b2", "refuse", noticed("enforce", "bob"), time=9 * DAY)),
     (10, Hit("r6", "b2", 0, "exact", "ann", 7, "rollback", 10 * DAY)),
     (11, Serving("b3", {"ann": "enforce"}, {"ann": REASON}, "b2", 11 * DAY)),
+    (12, changed("calibrated", "enforce", "b3", "b4", 11.5)),
+    (13, changed("removed", None, "b4", "b5", 11.6)),
 ]
 ROWS = [
     {"system": "refuse", "split": "forget", "metric": "rouge_l", "value": 0.003, "low": 0.0,
@@ -121,8 +123,23 @@ def test_how_many_requests_and_what_was_done(audit: Path, tmp_path: Path) -> Non
 
 def test_who_changed_what(audit: Path, tmp_path: Path) -> None:
     changes = exported(audit, tmp_path, "--target", "ann")["targets"]["ann"]["changes"]
-    assert [(one["what"], one["who"], one["after"]) for one in changes] == [
-        ("added", "alex", "b1"), ("mode", "alex", "b2"),
+    assert [(one["what"], one["who"], one["before"], one["after"]) for one in changes] == [
+        ("added", "alex", None, "b1"), ("mode", "alex", "b1", "b2"),
+        ("calibrated", "alex", "b3", "b4"), ("removed", "alex", "b4", "b5"),
+    ]  # fmt: skip
+
+
+def test_from_which_mode_to_which(audit: Path, tmp_path: Path) -> None:
+    changes = exported(audit, tmp_path, "--target", "ann")["targets"]["ann"]["changes"]
+    assert [(one["mode_before"], one["mode"]) for one in changes] == [
+        (None, "shadow"), ("shadow", "enforce"), ("enforce", "enforce"), ("enforce", None),
+    ]  # fmt: skip
+    out = tmp_path / "export.md"
+    assert main(["audit", "export", str(audit), "--target", "ann", "--markdown", str(out)]) == 0
+    rows = [line.split(" | ")[1:3] for line in out.read_text().splitlines() if "| alex |" in line]
+    assert rows == [
+        ["added", "– → shadow"], ["mode", "shadow → enforce"],
+        ["calibrated", "enforce"], ["removed", "enforce → –"],
     ]  # fmt: skip
 
 
@@ -146,7 +163,8 @@ def test_the_same_for_people(
         "| enforce | refuse | 2 |", "| exact | rollback | 1 |", "| b2 | 1970-01-06",
         "Requests decided in all: 200.", "Records that could not be kept: 4.",
         r"| refuse | forget | asked as it is | rouge\_l | 0.003 (0 to 0.01) |",
-        r"| refuse | forget | base64 | rouge\_l | 0.4 |", "| added | alex | compile | – | b1 |",
+        r"| refuse | forget | base64 | rouge\_l | 0.4 |",
+        "| added | – → shadow | alex | compile | – | b1 |",
     ):  # fmt: skip
         assert said in text, said
     assert "german" not in text, "the worst attack is told"

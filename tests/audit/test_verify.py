@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from guard.audit.chain import Chain
-from guard.audit.folder import HEAD, Head, segments, write_head
+from guard.audit.folder import HEAD, Head, read_head, segments, write_head
 from guard.audit.record import FIRST, Record, Sealer, parse
 from guard.audit.verify import Verifier, read_heads, verify
 from guard.errors import AuditError
@@ -164,6 +164,16 @@ def test_an_earlier_verdict_knows_what_was_there(
     problems = " ".join(map(str, verify(folder, sealer, read_heads(heads)).problems))
     assert "host-2: the whole chain is missing (the earlier verdict has it)" in problems
     assert "host-1: record" in problems
+
+
+@pytest.mark.parametrize("mac", ["", "0" * 64, "\ud800", "é", None, 0, [], {}])
+def test_a_head_that_is_not_genuine_is_none(
+    past: Path, sealer: Sealer, place: Path, mac: object
+) -> None:
+    head = copied(past, place) / "host-1" / HEAD
+    assert read_head(head.parent, sealer) is not None
+    head.write_text(json.dumps({**json.loads(head.read_bytes()), "mac": mac}))
+    assert read_head(head.parent, sealer) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"heads": {"a": 1}}', '{"heads": {"a": [1]}}'])

@@ -14,7 +14,6 @@ from vllm import envs
 from guard import __version__, cli
 from guard.guardrail.app import KEY
 from guard.guardrail.contract import PATH
-from guard.server.gate import OPEN_HEADER, PROBE_HEADER, WHO_HEADER
 from tests.deploy.files import (
     COMPOSE,
     DEPLOY,
@@ -31,7 +30,6 @@ from tests.deploy.files import (
 )
 from tests.server.app import arguments
 
-HEADERS = {header.decode() for header in (PROBE_HEADER, OPEN_HEADER, WHO_HEADER)}
 HARDENED = {"NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes"}
 HARDENED |= {"PrivateTmp": "yes", "CapabilityBoundingSet": "", "LimitCORE": "0", "UMask": "0077"}
 
@@ -132,6 +130,7 @@ def test_nobody_reaches_the_model_server_past_the_proxy() -> None:
     assert found["vllm"]["networks"] == ["models"] and "ports" not in found["vllm"]
     inside = {who for who, service in found.items() if "models" in service.get("networks", ())}
     assert inside == {"vllm", "guard-1", "guard-2"}
+    assert "networks" not in found["nginx"]  # the default one
     assert [who for who, service in found.items() if "ports" in service] == ["nginx"]
 
 
@@ -140,28 +139,69 @@ def test_guards_run_with_nothing_that_they_do_not_need(path: Path) -> None:
     for service in services(path).values():
         if str(service.get("image", "")).startswith("guard-") and "command" in service:
             assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
-            assert any(volume.endswith(":/bundles:ro") for volume in service["volumes"])
+            admin = service["command"][0] == "admin"
+            (bundles,) = [volume for volume in service["volumes"] if ":/bundles" in volume]
+            assert bundles.endswith(":/bundles" if admin else ":/bundles:ro")
             said = " ".join(service["healthcheck"]["test"])
             port = service["command"][service["command"].index("--port") + 1]
-            assert f":{port}/health" in said
+            assert f":{port}{'/guard' if admin else ''}/health" in said
 
 
 @pytest.mark.parametrize("path", COMPOSE, ids=name)
-def test_compose_takes_it(path: Path) -> None:
-    docker = shutil.which("docker")
-    plugin = docker and subprocess.run([docker, "compose", "version"], capture_output=True)
-    if not plugin or plugin.returncode:
-        pytest.skip("docker compose is not installed")
-    needed = set(re.findall(r"\$\{(\w+):\?", path.read_text("utf-8")))
-    files = [path.with_name("server.yaml"), path] if path.stem == "server.cuda" else [path]
-    named = [word for file in files for word in ("-f", str(file))]
-    done = subprocess.run(
-        [str(docker), "compose", *named, "config", "--quiet"],
-        env={"PATH": "/usr/bin:/bin", **dict.fromkeys(needed, "x"), "VLLM_API_KEY": "x",
-             "GUARD_AUDIT_KEY": "x"},
-        capture_output=True, text=True,
-    )  # fmt: skip
+def test_what_is_decided_and_changed_is_recorded_with_a_key(path: Path) -> None:
+    for service in services(path).values():
+        if str(service.get("image", "")).startswith("guard-") and "command" in service:
+            audit = "/var/lib/guard/audit"
+            assert audit in service["command"] or service["environment"]["GUARD_AUDIT"] == audit
+            assert f"audit:{audit}" in service["volumes"]
+            assert service["environment"]["GUARD_AUDIT_KEY"].startswith("${GUARD_AUDIT_KEY:?")
+
+
+def test_only_who_administers_has_the_token_and_only_on_this_machine() -> None:
+    for path in COMPOSE:
+        holders = {
+            who for who, one in services(path).items()
+            if "GUARD_ADMIN_TOKEN" in one.get("environment", ())
+        }  # fmt: skip
+        assert holders == ({"admin"} if path.stem == "admin" else set())
+    admin = services(DEPLOY / "docker/admin.yaml")["admin"]
+    assert admin["ports"] == ["127.0.0.1:8102:8102"]
+
+
+def compose() -> list[str]:
+    """The command of Docker Compose, as a plugin or by itself."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        found = shutil.which(command[0])
+        if found and not subprocess.run([*command, "version"], capture_output=True).returncode:
+            return [found, *command[1:]]
+    pytest.skip("Docker Compose is not installed")
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["server", "server server.cuda", "proxy", "guardrail", "server admin", "proxy admin",
+     "guardrail admin"],
+)  # fmt: skip
+def test_compose_takes_it(names: str) -> None:
+    files = [DEPLOY / f"docker/{one}.yaml" for one in names.split()]
+    needed = {one for file in files for one in re.findall(r"\$\{(\w+):\?", file.read_text("utf-8"))}
+    words = [word for file in files for word in ("-f", str(file))]
+
+    def config(given: set[str]) -> "subprocess.CompletedProcess[str]":
+        env = {"PATH": "/usr/bin:/bin", **dict.fromkeys(given, "x")}
+        command = [*compose(), *words, "config", "--format", "json"]
+        return subprocess.run(command, env=env, capture_output=True, text=True)
+
+    done = config(needed)
     assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["services"]
+    assert found.keys() == {who for file in files for who in services(file)}
+    if "admin" in found and "proxy" in names:
+        shared = found["admin"]["networks"].keys() & found["guard-1"]["networks"].keys()
+        assert shared == {"default"}  # where metrics are, and not where the model server is
+    for secret in needed:
+        missing = config(needed - {secret})
+        assert missing.returncode and secret in missing.stderr
 
 
 @pytest.mark.parametrize("path", UNITS, ids=name)
@@ -199,26 +239,6 @@ def test_litellm_is_told_to_fail_closed() -> None:
     service = services(DEPLOY / "docker/guardrail.yaml")["guardrail"]
     assert said["api_base"] == f"http://guardrail:{service['command'][6]}"
     assert PATH.startswith("/beta/")  # LiteLLM adds it
-
-
-def test_envoy_serves_what_is_listed_and_streams() -> None:
-    value = yaml.safe_load((DEPLOY / "envoy/envoy.yaml").read_text("utf-8"))["static_resources"]
-    (chain,) = value["listeners"][0]["filter_chains"]
-    manager = chain["filters"][0]["typed_config"]
-    routes = manager["route_config"]
-    assert set(routes["request_headers_to_remove"]) == HEADERS
-    assert set(routes["response_headers_to_remove"]) == HEADERS
-    (host,) = routes["virtual_hosts"]
-    *listed, last = host["routes"]
-    assert last == {"match": {"prefix": "/"}, "direct_response": {"status": 404}}
-    assert [next(iter(route["match"].values())) for route in listed] == ["/health", "/v1/"]
-    assert {route["route"]["cluster"] for route in listed} == {
-        cluster["name"] for cluster in value["clusters"]
-    }
-    assert listed[1]["route"]["timeout"] == "0s"
-    assert listed[1]["route"]["retry_policy"]["retry_on"] == "connect-failure"
-    assert manager["normalize_path"] and manager["merge_slashes"]
-    assert manager["path_with_escaped_slashes_action"] == "REJECT_REQUEST"
 
 
 def test_filled_leaves_no_variable() -> None:

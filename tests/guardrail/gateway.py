@@ -1,7 +1,7 @@
 """LiteLLM's side of its Generic Guardrail API, as its releases of 2026 have it.
 
 What a call holds, which header carries the key, where the route is, and what becomes of an answer:
-written from its documentation and its client, by hand, since LiteLLM itself is not installed.
+written by hand, from its documentation and its client. `test_live_litellm` has LiteLLM itself.
 """
 
 from dataclasses import dataclass, field

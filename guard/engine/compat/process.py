@@ -11,11 +11,22 @@ from guard.errors import EngineError
 
 
 async def unsealed_is_refused(engine: Any, token_ids: Sequence[int]) -> bool:
-    """Sends a request without a seal past the front end; whether the engine process refuses it."""
+    """Sends requests without a seal past the front end; whether every engine process refuses it.
+
+    Data-parallel engines get one each.
+    """
+    tasks = await engine.get_supported_tasks()
+    count = len(getattr(engine.engine_core, "core_engines", ()))
+    for rank in range(count) if count > 1 else [None]:
+        if not await _is_refused(engine, _unsealed(engine, token_ids, tasks, rank)):
+            return False
+    return True
+
+
+async def _is_refused(engine: Any, request: Any) -> bool:
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.output_processor import RequestOutputCollector
 
-    request = _unsealed(engine, token_ids, await engine.get_supported_tasks())
     queue = RequestOutputCollector(SamplingParams().output_kind, request.request_id)
     engine._run_output_handler()
     await engine._add_request(request, None, None, 0, queue)
@@ -53,12 +64,13 @@ def quiet_self_tests() -> None:
 _SELF_TEST = "guard-self-test"
 
 
-def _unsealed(engine: Any, token_ids: Sequence[int], tasks: Any) -> Any:
+def _unsealed(engine: Any, token_ids: Sequence[int], tasks: Any, rank: int | None = None) -> Any:
     from vllm.sampling_params import SamplingParams
 
     prompt = {"type": "token", "prompt_token_ids": list(token_ids)}
+    sampling = SamplingParams(max_tokens=1)
     request = engine.input_processor.process_inputs(
-        _SELF_TEST, prompt, SamplingParams(max_tokens=1), supported_tasks=tasks
+        _SELF_TEST, prompt, sampling, supported_tasks=tasks, data_parallel_rank=rank
     )
     engine.input_processor.assign_request_id(request)
     return request
