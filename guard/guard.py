@@ -1,8 +1,8 @@
 """The guard itself: a loaded bundle that decides about texts, without any engine."""
 
 import copy
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from guard.decision import Decision, Finding, Score
 from guard.detectors import DETECTORS
 from guard.detectors.base import Placed
 from guard.detectors.detection import Detection, placed, shared_parts
-from guard.errors import GuardError
+from guard.errors import DetectionError, GuardError
 from guard.fitted import unusable
+from guard.handover import DETECTOR
 from guard.interventions.base import Adapter, Intervention
 from guard.manifest import Mode
 from guard.output.outputs import Output
@@ -204,6 +205,28 @@ class Guard:
         findings = [self._finding(target, score) for target, score in best.items() if score.flags]
         findings.sort(key=self._rank, reverse=True)
         return Decision(tuple(findings), self.version, tuple(sorted(best.items())), self.tenant)
+
+    def plus(
+        self, decision: Decision, targets: Collection[str], span: tuple[int, int] | None = None
+    ) -> Decision:
+        """Adds to a decision what was found elsewhere; it is enforced, whatever its mode here is.
+
+        Args:
+            decision: What was decided here.
+            targets: The targets that a proxy has found (`guard.handover`).
+            span: Where in the text they are taken to be.
+
+        Raises:
+            DetectionError: One of them does not stand here, so that nothing could be done.
+        """
+        if unknown := set(targets) - self.stands.keys():
+            raise DetectionError(f"a verdict names {len(unknown)} targets that do not stand here")
+        score = Score(1.0, 0.0, DETECTOR, span)
+        findings = [one for one in decision.findings if one.target not in targets]
+        for target in targets:
+            findings.append(replace(self._finding(target, score), mode="enforce"))
+        findings.sort(key=self._rank, reverse=True)
+        return replace(decision, findings=tuple(findings))
 
     def _finding(self, target: str, score: Score) -> Finding:
         stand = self.stands[target]

@@ -21,6 +21,7 @@ from guard.secret import secret
 KEY = "GUARD_VERDICT_KEY"  # the environment variable, the same before proxy and engine
 HEADER = "x-guard-verdict"
 RECEIPT = "x-guard-receipt"
+DETECTOR = "proxy"  # what a finding of a verdict says in place of a detector
 _FRESH = 60.0  # seconds; the clocks of two hosts are to be no further apart
 _MOST = 4096  # characters of a header
 

@@ -27,6 +27,7 @@ from guard.engine.worker import Worker
 from guard.errors import InterventionError
 from guard.events import Decided
 from guard.guard import Guard
+from guard.handover import found
 from guard.interventions.base import Request
 from guard.logs import told
 from guard.recorder import Recorder
@@ -56,6 +57,7 @@ class Admitted:
         probe: The token of a genuine probe, if it is one.
         forced: The answer to be scored, if an evaluator asks; its tokens.
         texts: What besides the prompt steers the answer.
+        found: Targets that a proxy has found in it.
         trace: Its trace headers, where requests are traced.
     """
 
@@ -66,6 +68,7 @@ class Admitted:
     probe: str | None = None
     forced: tuple[int, ...] = ()
     texts: list[str] = field(default_factory=list)
+    found: frozenset[str] = frozenset()
     trace: Mapping[str, str] | None = None
 
 
@@ -173,7 +176,9 @@ class Frontend:
         served = self._keeps()
         if probe is None:  # a probe is nobody's: it asks about every target
             served = served.for_caller(caller.get())
-        return Admitted(rendered, params, served, lora_request, probe, forced, texts, trace)
+        return Admitted(
+            rendered, params, served, lora_request, probe, forced, texts, found.get(), trace
+        )
 
     def _keeps(self) -> Served:
         """The bundle that a request keeps to: what is in force as its first part comes."""
@@ -212,7 +217,7 @@ class Frontend:
         """What runs in a worker thread, so that neither event loop nor caller is held up."""
         progress.passed("wait")
         ids = admitted.rendered["prompt_token_ids"]
-        outcome = admitted.served.mediator.judge(ids, admitted.texts, progress)
+        outcome = admitted.served.mediator.judge(ids, admitted.texts, progress, admitted.found)
         return self._settle(request_id, admitted, outcome, progress)
 
     def _failed(

@@ -4,7 +4,7 @@ import copy
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -108,6 +108,11 @@ def asked_part(view: View) -> Part | None:
     return parts[-1] if parts else None
 
 
+def _asked_span(view: View) -> tuple[int, int] | None:
+    part = asked_part(view)
+    return None if part is None else (part.start, part.end)
+
+
 class Mediator:
     """Judges prompts as one served model reads them.
 
@@ -163,6 +168,7 @@ class Mediator:
         token_ids: Sequence[int],
         texts: Sequence[str] = (),
         progress: Progress | None = None,
+        found: Collection[str] = (),
     ) -> Outcome:
         """Decides about a prompt and applies what was decided.
 
@@ -170,11 +176,14 @@ class Mediator:
             token_ids: The prompt.
             texts: What else steers the answer.
             progress: Is told how far the judgement has come.
+            found: Targets that a proxy has found in it already.
         """
         progress = progress or Progress()
         view = self.view(token_ids, texts)
         progress.passed("view")
         decision = self.guard.decide(view)
+        if found:
+            decision = self.guard.plus(decision, found, _asked_span(view))
         progress.decision = decision
         progress.passed("detect")
         if not decision.enforced:
@@ -214,8 +223,7 @@ class Mediator:
         """
         view = self.view(token_ids)
         asked = request = self._request(token_ids, view)
-        part = asked_part(view)
-        span = None if part is None else (part.start, part.end)
+        span = _asked_span(view)
         done = self.guard.interventions_of(target)
         score = Score(1.0, 0.0, "output", span)
         finding = Finding(target, score, "enforce", "+".join(one.kind for one in done))

@@ -11,7 +11,10 @@ from typing import Any
 
 from guard.engine.settings import start_key
 from guard.engine.verdict import Seals, probing
+from guard.errors import EngineError
+from guard.handover import handover
 from guard.server import routes
+from guard.server.heeding import heeded
 from guard.tenants import Caller, caller
 
 PROBE_HEADER = b"x-guard-probe"
@@ -39,6 +42,7 @@ class ReadyGate:
         self.app = app
         self.seals = Seals(start_key())
         self.open = False
+        self.handover = handover(EngineError)
 
     async def __call__(self, scope: _Scope, receive: Any, send: _Send) -> None:
         """Passes a request on, or answers it here."""
@@ -64,6 +68,8 @@ class ReadyGate:
         """Passes a request on, if there is such a route."""
         known = routes.refused(scope)
         if known is None:
+            if self.handover is not None and scope["type"] == "http":
+                receive, send = await heeded(self.handover, scope, receive, send)
             # Whose key it shows: of what a client sends, nothing else says whose tenant it is.
             caller.set(Caller.of_headers(scope.get("headers", ())))
             await self.app(scope, receive, send)
