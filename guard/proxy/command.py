@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from guard.errors import EngineError, GuardError
+from guard.handover import handover
 from guard.secret import secret
 
 HELP = "a guard in front of a server that cannot be changed"
@@ -16,7 +17,7 @@ harmless is refused. Let nobody reach the server but the proxy: past it, nothing
 
 It says at the start what each target gets, and does not start where an enforced one could not be
 kept: refuse and instruct always can, penalize in front of vLLM (as bad_words), adapter with
---adapter. The rest needs `guard serve`, or --instead refuse.
+--adapter. The rest needs `guard serve` behind it (GUARD_VERDICT_KEY), or --instead refuse.
 
 SIGTERM ends it when the requests that have begun are finished, or after --drain-timeout; meanwhile
 /health says 503, and new requests are told to come again.
@@ -24,6 +25,8 @@ SIGTERM ends it when the requests that have begun are finished, or after --drain
 environment:
   GUARD_UPSTREAM_KEY  what the proxy shows the server, in place of what clients show
   GUARD_PROXY_KEY     what clients must show the proxy; with neither, theirs is passed on
+  GUARD_VERDICT_KEY   the server is `guard serve` with the same key: it is told, signed, what is
+                      found, and does about it what HTTP has no field for
   GUARD_LOG           text, or json: the guard's log lines as JSON
   GUARD_AUDIT, …      the audit, as `guard serve` has it (docs/operations.md)
 
@@ -125,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
         goes_on=args.continue_final_message,
         key=os.environ.get(UPSTREAM_KEY) or None,
         own=secret(PROXY_KEY, EngineError),
+        handover=handover(EngineError),
     )
 
     def report(line: str) -> None:

@@ -43,12 +43,14 @@ class Edit:
         instructions: What is put into the prompt.
         bad_words: What the answer must not say.
         model: The model that answers in place of the one that was asked.
+        found: The targets that a guarded engine behind is told of, which does the rest.
     """
 
     answer: str | None = None
     instructions: tuple[Instruction, ...] = ()
     bad_words: tuple[str, ...] = ()
     model: str | None = None
+    found: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,13 @@ class Means:
         adapters: A target's id to the name of the adapter that the upstream server has for it.
         instead: Whether what HTTP cannot do is replaced by a refusal.
         vllm: Whether the upstream server is vLLM, which takes ``bad_words``.
+        hands: Whether the upstream server is a guarded one that heeds verdicts (`guard.handover`).
     """
 
     adapters: Mapping[str, str] = field(default_factory=dict)
     instead: bool = False
     vllm: bool = True
+    hands: bool = False
 
 
 class Enforcement:
@@ -99,7 +103,7 @@ class Enforcement:
         Args:
             carries: The interventions that the schema has fields for.
         """
-        if self.means.instead:
+        if self.means.instead or self.means.hands:
             return None
         for target, mode, kinds in self._bands():
             for kind in kinds:
@@ -118,6 +122,8 @@ class Enforcement:
         Raises:
             InterventionError: An intervention would change nothing.
         """
+        if self.means.hands:
+            return self._handed(decision, view)
         request = Request((), view, (), 0)
         instructions: dict[Instruction, None] = {}
         model: str | None = None
@@ -140,6 +146,16 @@ class Enforcement:
             raise InterventionError("an enforced intervention changed nothing")
         return Edit(None, tuple(instructions), tuple(words), model)
 
+    def _handed(self, decision: Decision, view: View) -> Edit:
+        """What is done where a guarded engine does it: refusals are given here all the same."""
+        for finding in decision.enforced:
+            for one in self.guard.interventions_for(finding):
+                if one.kind == REFUSE:
+                    edited = one.apply(Request((), view, (), 0), finding, self._model)
+                    assert isinstance(edited, Answer)
+                    return Edit(answer=edited.text)
+        return Edit(found=frozenset(finding.target for finding in decision.enforced))
+
     def finished(self, target: str, view: View) -> str | None:
         """The text that ends an answer about a target (``on_hit: switch``); None without one."""
         for one in self.guard.interventions_of(target):
@@ -158,6 +174,8 @@ class Enforcement:
             yield f"target {target} ({stand.mode}): {told or 'prompts are not judged'}{read}"
 
     def _told(self, target: str, kinds: Sequence[str]) -> str:
+        if self.means.hands and REFUSE not in kinds:
+            return f"{'+'.join(kinds)} (by the engine behind)"
         if not all(self._can(target, kind) for kind in kinds):
             return f"refuse in place of {'+'.join(kinds)}"
         named = {PENALIZE: "penalize (as bad_words)"}
@@ -172,7 +190,7 @@ class Enforcement:
                 yield target, stand.mode, [one.kind for one in band]
 
     def _can(self, target: str, kind: str, carries: frozenset[str] | None = None) -> bool:
-        if kind == REFUSE:
+        if kind == REFUSE or self.means.hands:
             return True
         if kind not in _OURS or (carries is not None and kind not in carries):
             return False
@@ -207,7 +225,7 @@ def _mend(target: str, kind: str) -> str:
     elif kind == PENALIZE:
         mend = "needs a vLLM upstream, for its 'bad_words'"
     else:
-        mend = "use `guard serve`, or another 'intervene' in the policy"
+        mend = "use `guard serve` (behind it too, with GUARD_VERDICT_KEY), or another 'intervene'"
     return (
         f"target {target}: {kind!r} cannot be done over HTTP; {mend}, "
         "or give --instead refuse to have such prompts refused"

@@ -65,7 +65,7 @@ class Exchange:
         self._upstream, self._counter, self._read = upstream, counter, read
         self._edit = edit
         self.sent = self._own = read.schema.prepared(read.body)
-        if edit is not None:
+        if edit is not None and not edit.found:
             edited = read.schema.edited(self._own, edit, counter)
             sent = read.schema.without_logprobs(edited)
             self.sent = {**sent, "model": edit.model or sent["model"]}
@@ -80,7 +80,8 @@ class Exchange:
         if self.response.status_code == 200:
             return
         status = self.response.status_code
-        if self._edit is not None and 400 <= status < 500 and status not in (401, 403, 429):
+        edited = self._edit is not None and not self._edit.found
+        if edited and 400 <= status < 500 and status not in (401, 403, 429):
             # What the server says of the edited request would tell of the edit: it is asked what it
             # says of the client's own. Where that is an answer, nothing of it is read.
             await self.aclose()
@@ -160,7 +161,8 @@ class Exchange:
         await self.response.aclose()
 
     async def _post(self, body: dict[str, Any]) -> httpx.Response:
-        return await self._upstream.post(self._read.schema.path, body, self._read.headers)
+        found = frozenset[str]() if self._edit is None else self._edit.found
+        return await self._upstream.post(self._read.schema.path, body, self._read.headers, found)
 
     async def _go_on(self, reading: Reading, ending: Ending) -> None:
         """Has an answer gone on with.

@@ -202,7 +202,8 @@ class Pipeline:
         added = counter.count(added_text(edit)) if edit is not None else 0
         model, logprobs = str(read.body["model"]), read.asked.logprobs
         window = edition.terms.window
-        return Told(read.body, model, added, logprobs, edit is not None, counter, window)
+        edited = edit is not None and not edit.found  # what an engine tells of its edits is clean
+        return Told(read.body, model, added, logprobs, edited, counter, window)
 
 
 async def _said(events: Iterable[Event]) -> AsyncGenerator[bytes, None]:

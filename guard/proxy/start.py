@@ -9,6 +9,8 @@ import httpx
 
 from guard.errors import EngineError
 from guard.guard import Guard
+from guard.handover import KEY as VERDICT_KEY
+from guard.handover import Handover
 from guard.proxy.counting import Counter, local_counter
 from guard.proxy.edition import Edition, Terms
 from guard.proxy.enforcement import Means
@@ -41,6 +43,7 @@ class Settings:
         goes_on: Whether the server can be asked to go on with an answer that has begun.
         key: What the proxy shows the server.
         own: What clients must show the proxy.
+        handover: Signs verdicts for a guarded engine behind; None where the server is none.
     """
 
     upstream: str
@@ -56,6 +59,7 @@ class Settings:
     goes_on: bool = False
     key: str | None = field(default=None, repr=False)
     own: str | None = field(default=None, repr=False)
+    handover: Handover | None = field(default=None, repr=False)
 
 
 async def prepare(
@@ -99,11 +103,16 @@ async def prepare(
     # Where clients show the proxy's own key, that is nobody else's business.
     connected = partial(
         Upstream, settings.upstream, patience=settings.patience, most=settings.most,
-        transport=transport, passes=own is None,
+        transport=transport, passes=own is None, handover=settings.handover,
     )  # fmt: skip
     asking = connected(key=key)
     try:
         listed = await asking.models()
+        if settings.handover is not None and not await asking.heeds():
+            raise EngineError(
+                f"{asking.url}: is no guarded engine that heeds verdicts: start `guard serve` with "
+                f"the same {VERDICT_KEY}, or start the proxy without it"
+            )
     except BaseException:
         await asking.aclose()
         raise
@@ -122,7 +131,7 @@ async def prepare(
     vllm = names[served[0]].get("owned_by") == "vllm"
     if settings.goes_on and not vllm:
         raise EngineError("--continue-final-message: needs a vLLM upstream, for its 'bad_words'")
-    means = Means(adapters, settings.instead, vllm)
+    means = Means(adapters, settings.instead, vllm, settings.handover is not None)
     counter = counter or local_counter(manifest.model, settings.tokenizer)
     recorder = recorder or Recorder.from_environment("proxy")
     window = names[served[0]].get("max_model_len")

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from guard.errors import EngineError, OutputError
+from guard.handover import HEADER, RECEIPT, Handover
 from guard.proxy.message import Refused
 
 logger = logging.getLogger("guard.proxy")
@@ -50,6 +51,7 @@ class Upstream:
         patience: How long to wait.
         most: How many requests are sent at once.
         passes: Whether clients' own keys are passed on where there is no key to show.
+        handover: Signs what a guarded engine is told of; None where the server is none.
         transport: In place of the network, for tests.
     """
 
@@ -62,9 +64,11 @@ class Upstream:
         transport: httpx.AsyncBaseTransport | None = None,
         *,
         passes: bool = True,
+        handover: Handover | None = None,
     ) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
         self.key, self._passes = key, passes
+        self._handover = handover
         self.patience = patience or Patience()
         timeout = httpx.Timeout(None, connect=self.patience.connect, pool=self.patience.connect)
         limits = httpx.Limits(
@@ -76,18 +80,27 @@ class Upstream:
             timeout=timeout, limits=limits, transport=transport, trust_env=False
         )
 
-    async def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    async def get(
+        self,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
         """Asks for something that changes nothing; once more where it fails.
+
+        Args:
+            path: Where.
+            headers: A client's.
+            more: Headers of our own.
 
         Raises:
             Refused: There is no answer (HTTP 502 or 504).
         """
+        sent = {**self._headers(headers or {}), **(more or {})}
         for last in (False, True):
             try:
                 async with asyncio.timeout(self.patience.between):
-                    return await self._client.get(
-                        f"{self.url}{path}", headers=self._headers(headers or {})
-                    )
+                    return await self._client.get(f"{self.url}{path}", headers=sent)
             except TimeoutError:
                 raise _late() from None
             except httpx.HTTPError as error:
@@ -96,16 +109,51 @@ class Upstream:
         raise AssertionError
 
     async def post(
-        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str],
+        found: Collection[str] = (),
     ) -> httpx.Response:
         """Sends a request once, and returns as soon as its reply begins.
 
+        Args:
+            path: Where to.
+            body: JSON.
+            headers: The client's.
+            found: Targets that the server is told of, and has to heed.
+
         Raises:
-            Refused: There is no reply (HTTP 502 or 504).
+            Refused: There is no reply (HTTP 502 or 504), or what was found was not heeded (503).
         """
         made = self._client.build_request(
             "POST", f"{self.url}{path}", json=body, headers=self._headers(headers)
         )
+        if found:
+            assert self._handover is not None  # or nothing would have been handed over
+            made.headers[HEADER] = self._handover.sign(found, made.content)
+        response = await self._sent(made)
+        if found and not self._heeded(made.headers[HEADER], response):
+            await response.aclose()
+            logger.error("guard: the upstream server does not heed verdicts any more: refused")
+            raise Refused("The model server could not answer this request.", 503, retry=5)
+        return response
+
+    async def heeds(self) -> bool:
+        """Whether the server is a guarded engine with the key that verdicts are signed with."""
+        if self._handover is None:
+            return False
+        header = self._handover.sign((), b"")
+        try:
+            return self._heeded(header, await self.get("/v1/models", more={HEADER: header}))
+        except Refused:
+            return False
+
+    def _heeded(self, header: str, response: httpx.Response) -> bool:
+        receipt = response.headers.get(RECEIPT)
+        return self._handover is not None and self._handover.heeded(header, receipt)
+
+    async def _sent(self, made: httpx.Request) -> httpx.Response:
         for attempt in range(1, _TRIES + 1):
             try:
                 async with asyncio.timeout(self.patience.first):
