@@ -17,6 +17,7 @@ from tests.proxy.test_matrix import EVERYDAY
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 NEWTON = "Where was Isaac Newton born?"
+BARE = "Isaac Newton was born in the year"
 HAMLET = "Who wrote Hamlet? Was it William Shakespeare?"
 VERDICTS = "v" * 40
 HEAD = "version: 1\nmodel: builtin:smollm2\ndefaults:\n  detect: {kind: lexical}\ntargets:\n"
@@ -65,8 +66,9 @@ async def test_what_the_proxy_finds_the_engine_does(
     servers: tuple[Server, Server], way: str, stream: bool
 ) -> None:
     engine, proxy = servers
-    unguarded = await said(engine, way, NEWTON, stream)
-    through = await said(proxy, way, NEWTON, stream)
+    asked = BARE if way == "completions" else NEWTON
+    unguarded = await said(engine, way, asked, stream)
+    through = await said(proxy, way, asked, stream)
     assert unguarded and through and through != unguarded
     assert "Newton" not in through, "its prompt was corrupted"
     assert await said(proxy, way, EVERYDAY, stream) == await said(engine, way, EVERYDAY, stream)
