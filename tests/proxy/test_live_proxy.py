@@ -343,7 +343,7 @@ def test_a_refusal_has_the_form_of_an_answer(
     else:
         assert form(told.json()) == form(own.json())
         text = way.said(told.json())
-        if name != "completions":  # which may go on for as long as it is let
+        if name != "completions" and asked != "several":  # these may be cut
             assert way.reason(told.json()) == way.reason(own.json())
     assert text == (REFUSAL if asked != "cut" else "That is something")
 
