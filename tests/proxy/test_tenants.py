@@ -73,6 +73,10 @@ async def test_no_header_or_field_makes_a_tenant(start: Start, tenants: Guard) -
         response = await client.post(WAYS["chat"].path, json=body, headers=bearer(ACME))
         assert REFUSAL in response.text
         assert await said(client, PERSON, {}) == REFUSAL
+        # Of two keys it cannot be told which the server goes by.
+        for other in (ACME, "sk-unknown"):
+            assert await said(client, PERSON, {**bearer(GLOBEX), "x-api-key": other}) == REFUSAL
+        assert await said(client, PERSON, {**bearer(GLOBEX), "x-api-key": GLOBEX}) != REFUSAL
 
 
 async def test_with_a_key_of_its_own_it_takes_tenants_keys_and_no_others(
