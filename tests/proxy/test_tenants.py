@@ -127,7 +127,10 @@ async def test_what_is_decided_names_the_tenant(
 
 
 async def test_what_fails_names_the_tenant_and_is_refused(
-    start: Start, tenants: Guard, monkeypatch: pytest.MonkeyPatch
+    start: Start,
+    tenants: Guard,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     real = Guard.decide
 
@@ -141,6 +144,10 @@ async def test_what_fails_names_the_tenant_and_is_refused(
         way = WAYS["chat"]
         response = await client.post(way.path, json=way.body(BOOK), headers=bearer(GLOBEX))
         assert response.status_code == 503
+        (event,) = [
+            one.__dict__["guard_event"] for one in caplog.records if one.levelname == "ERROR"
+        ]
+        assert (event.tenant, event.action) == ("globex", "failed")
         assert await said(client, BOOK, bearer(ACME)) == ACMES  # nobody else's concern
 
 
