@@ -15,13 +15,13 @@ from guard.ending import ends_well
 from guard.errors import EngineError
 from guard.guard import Guard
 from guard.guardrail.contract import PATH, Reply
-from guard.guardrail.edition import Edition
 from guard.guardrail.service import Service
 from guard.logs import configure
 from guard.proxy.fields import MOST_BYTES
 from guard.proxy.message import Refused
+from guard.proxy.renewing import reloader
 from guard.recorder import Recorder
-from guard.reload import Reloader, reload_seconds
+from guard.reload import reload_seconds
 from guard.secret import MEND, secret
 
 KEY = "GUARD_GUARDRAIL_KEY"
@@ -134,19 +134,3 @@ def serve(
     finally:
         recorder.close()
     return 0 if server.started else 1
-
-
-def reloader(
-    service: Service, folder: Path, recorder: Recorder, seconds: float
-) -> Reloader[Edition]:
-    """Makes what has a service answer by each new version of its bundle."""
-
-    def load(folder: Path, before: Edition) -> Edition:
-        guard = Guard.load(folder, before.guard)
-        guard.warm()
-        return before.renewed(guard)
-
-    def swap(edition: Edition) -> None:
-        service.edition = edition
-
-    return Reloader(folder, service.edition, load, swap, recorder, seconds)

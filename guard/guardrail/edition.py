@@ -7,6 +7,7 @@ from guard.bundle import Bundle
 from guard.errors import EngineError
 from guard.guard import Guard
 from guard.proxy.enforcement import INSTRUCT, REFUSE, Enforcement, Means
+from guard.proxy.renewing import check_same_model
 
 CARRIES = frozenset({REFUSE, INSTRUCT})
 
@@ -62,12 +63,7 @@ class Edition:
         Raises:
             EngineError: An enforced target could not be kept, or it is for another model.
         """
-        before, after = self.bundle.manifest.model, guard.bundle.manifest.model
-        if after.sha256 != before.sha256:
-            raise EngineError(
-                f"{guard.bundle.path}: was compiled for {after.name}, not for {before.name}; "
-                "start another guardrail for it"
-            )
+        check_same_model(self.bundle, guard.bundle, "guardrail")
         return Edition.of(guard, instead=self.instead)
 
 

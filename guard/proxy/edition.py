@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 
 from guard.bundle import Bundle
 from guard.engine.worker import Worker
-from guard.errors import EngineError
 from guard.guard import Guard
 from guard.proxy.counting import Counter
 from guard.proxy.enforcement import Enforcement, Means
 from guard.proxy.judging import Judge
+from guard.proxy.renewing import check_same_model
 from guard.proxy.routes import Routes
 from guard.recorder import Recorder
 from guard.tenants import Caller
@@ -129,10 +129,5 @@ class Edition:
         Raises:
             EngineError: An enforced target could not be kept, or it is for another model.
         """
-        before, after = self.guard.bundle.manifest.model, guard.bundle.manifest.model
-        if after.sha256 != before.sha256:
-            raise EngineError(
-                f"{guard.bundle.path}: was compiled for {after.name}, not for {before.name}; "
-                "start another proxy for it"
-            )
+        check_same_model(self.bundle, guard.bundle, "proxy")
         return Edition.of(guard, self.terms, self.worker)

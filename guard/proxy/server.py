@@ -14,12 +14,11 @@ from guard import logs
 from guard.errors import EngineError
 from guard.guard import Guard
 from guard.proxy.app import App
-from guard.proxy.edition import Edition
 from guard.proxy.load import Load
-from guard.proxy.pipeline import Pipeline
+from guard.proxy.renewing import reloader
 from guard.proxy.start import Report, Settings, prepare
 from guard.recorder import Recorder
-from guard.reload import Reloader, reload_seconds
+from guard.reload import reload_seconds
 
 _LOGGERS = ("guard.proxy", logs.NAME)  # the audit's lines are in the latter
 
@@ -89,22 +88,6 @@ async def _serve(
     server = _Drained(config, pipeline.load, place.drain)
     await server.serve()
     return 0 if server.started else 1
-
-
-def reloader(
-    pipeline: Pipeline, folder: Path, recorder: Recorder, seconds: float
-) -> Reloader[Edition]:
-    """Makes what has a pipeline serve by each new version of its bundle."""
-
-    def load(folder: Path, before: Edition) -> Edition:
-        guard = Guard.load(folder, before.guard)
-        guard.warm()
-        return before.renewed(guard)
-
-    def swap(edition: Edition) -> None:
-        pipeline.edition = edition
-
-    return Reloader(folder, pipeline.edition, load, swap, recorder, seconds)
 
 
 def _measure(host: str, port: int) -> None:

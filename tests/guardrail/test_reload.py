@@ -9,8 +9,9 @@ import pytest
 
 from guard.errors import EngineError
 from guard.guard import Guard
-from guard.guardrail.app import make_app, reloader
+from guard.guardrail.app import make_app
 from guard.guardrail.service import Service
+from guard.proxy.renewing import reloader
 from guard.versions import new_version
 from tests.guardrail.conftest import Events
 from tests.guardrail.gateway import KEY, Gateway, Stopped, user

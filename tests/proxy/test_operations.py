@@ -21,8 +21,8 @@ from guard.proxy.enforcement import Edit
 from guard.proxy.fields import MOST_BYTES
 from guard.proxy.message import Reply, Request
 from guard.proxy.pipeline import Pipeline
+from guard.proxy.renewing import reloader
 from guard.proxy.schemas.common import with_bad_words
-from guard.proxy.server import reloader
 from guard.proxy.start import Settings, prepare
 from guard.proxy.upstream import Patience
 from guard.recorder import Recorder
