@@ -165,7 +165,7 @@ async def test_real_guards_behind_it(
         client.headers["authorization"] = "Bearer " + "k" * 40
         fake.asked.clear()
         refused = await client.post(route, json=body("Who is Odalys Brennick?"))
-        assert refused.status_code == 200 and not fake.asked
+        assert refused.status_code == 200 and "Brennick" not in fake.told
         assert fake.text not in refused.text
         assert fake.text in (await client.post(route, json=body("What is a whale?"))).text
 

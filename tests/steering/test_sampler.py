@@ -219,8 +219,8 @@ def test_what_the_bundle_asks_for_is_loaded_at_the_start(monkeypatch: pytest.Mon
     other = SimpleNamespace(kind="refuse", options={}, data={})
     checked = SimpleNamespace(on_hit="rollback")
     targets = [
-        SimpleNamespace(interventions=[other, one], doubtful=None, output=None),
-        SimpleNamespace(interventions=[other], doubtful=[one], output=checked),
+        SimpleNamespace(bands=[[other, one]], output=None),
+        SimpleNamespace(bands=[[other], [one]], output=checked),
     ]
     bundle = SimpleNamespace(manifest=SimpleNamespace(targets=targets))
     again = STEERINGS.get(REPLAY)
