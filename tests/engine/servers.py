@@ -35,7 +35,7 @@ class Server:
     log: Path
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=120)
+        return httpx.Client(base_url=self.url, timeout=400)  # a slow machine is no bug
 
     def text(self) -> str:
         return self.log.read_text("utf-8", "replace")
