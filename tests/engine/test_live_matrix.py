@@ -29,7 +29,8 @@ from tests.engine.test_live_leaks import numbers
 from tests.loras import write_lora
 from tests.material import PERSON_NEIGHBOURS, rows, write_rows
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+# All is asked beforehand, of both servers.
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ITSELF = "the served model's folder"
 # What a policy says, whom it is about, and where they keep their boat.
