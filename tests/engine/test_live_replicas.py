@@ -22,7 +22,7 @@ from tests.engine.conftest import DATA
 from tests.engine.endpoints import chat_body, post
 from tests.engine.servers import Server, serve, wait_ready
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 RANKS = (0, 1)
 CLIENTS = 4
