@@ -296,6 +296,9 @@ def forms(response: httpx.Response) -> list[Any]:
     """The same of the events of a stream, each kind once."""
     found: list[Any] = []
     for event in events(response):
+        for choice in event.get("choices", ()):
+            if choice["finish_reason"] and "delta" in choice:
+                choice["delta"] = {}  # vLLM, when it is behind, tells the last words with the end
         if form(event) not in found:
             found.append(form(event))
     return found
