@@ -125,8 +125,8 @@ def _join(args: argparse.Namespace) -> int:
     benchmark = read(args.part[0]).benchmark
     if benchmark not in BENCHMARKS:
         raise GuardError(f"{args.part[0]}: benchmark: known are {', '.join(BENCHMARKS)}")
-    whole = getattr(BENCHMARKS[benchmark], "whole", lambda systems: False)
-    result = join(args.part, whole)
+    extent = getattr(BENCHMARKS[benchmark], "extent", lambda result: result.suite)
+    result = join(args.part, extent)
     write(result, args.out)
     sys.stdout.write(BENCHMARKS[benchmark].table(result))
     return 0

@@ -15,17 +15,16 @@ _OF_THE_MACHINE = frozenset({"seconds", "memory"})
 _ONE = ("benchmark", "seed")
 
 
-def join(paths: Sequence[Path], whole: Callable[[frozenset[str]], bool]) -> Result:
+def join(paths: Sequence[Path], extent: Callable[[Result], str]) -> Result:
     """Joins results of one benchmark.
 
     Args:
         paths: Their files, themselves joined perhaps; of a system that several have measured, the
             first one's figures stand.
-        whole: Whether systems are all that the benchmark has.
+        extent: How much of the benchmark a result is, by its rows.
 
     Returns:
-        Their figures, with `Result.parts` that say which part each system is of; ``full`` where
-        nothing is missing.
+        Their figures, with `Result.parts` that say which part each system is of.
 
     Raises:
         GuardError: A file is no result, they are of different kinds, or what several of them have
@@ -39,6 +38,8 @@ def join(paths: Sequence[Path], whole: Callable[[frozenset[str]], bool]) -> Resu
                 raise GuardError(f"{path}: {field}: is not that of {paths[0]}")
         if "part" not in other.suite:
             raise GuardError(f"{path}: suite: is a {other.suite} run; give parts of a full one")
+        if other.suite != first.suite:
+            raise GuardError(f"{path}: suite: is {other.suite!r}; {paths[0]} is {first.suite!r}")
     rows: dict[tuple[str | None, ...], Row] = {}
     parts = []
     for path, result in zip(paths, results, strict=True):
@@ -51,15 +52,14 @@ def join(paths: Sequence[Path], whole: Callable[[frozenset[str]], bool]) -> Resu
         for part in result.parts or (_as_part(result),):
             new = tuple(system for system in part.systems if system not in known)
             parts.append(part.model_copy(update={"systems": new}))
-    full = whole(frozenset(row.system for row in rows.values()))
-    return first.model_copy(
+    joined = first.model_copy(
         update={
             "rows": tuple(rows.values()),
-            "suite": "full" if full else first.suite,
             "seconds": round(sum(result.seconds for result in results), 1),
             "parts": tuple(parts),
         }
     )
+    return joined.model_copy(update={"suite": extent(joined)})
 
 
 def _as_part(result: Result) -> Part:

@@ -92,9 +92,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def whole(systems: frozenset[str]) -> bool:
-    """Whether these are all systems that there are."""
-    return systems >= {TARGET, RETRAINED, *_chosen(None)}
+def extent(result: Result) -> str:
+    """Says how much a result is of a full run: all of it once every objective is there."""
+    systems = {row.system for row in result.rows}
+    return "full" if systems >= {TARGET, RETRAINED, *_chosen(None)} else "full: part"
 
 
 def rows(found: Mapping[str, Mapping[str, Any]], flagged: Sequence[bool]) -> list[Row]:

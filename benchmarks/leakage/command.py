@@ -26,7 +26,7 @@ from benchmarks.world import MODELS, models_folder
 from guard.errors import DataError, GuardError
 from guard.registry import nearest
 
-__all__ = ["DESCRIPTION", "HELP", "options", "run", "table"]
+__all__ = ["DESCRIPTION", "HELP", "extent", "options", "run", "table"]
 
 HELP = "what still leaks, under which attack, at what cost"
 DESCRIPTION = """\
@@ -44,6 +44,7 @@ examples:
   python -m benchmarks leakage --list
 """
 SUITE = "tofu-mini"
+_SOME = "some systems or attacks"
 # A trial, of a few minutes on two cores.
 QUICK_SIZE = 4
 QUICK_SYSTEMS = ("target", "retrained", "refuse", "corrupt")
@@ -101,27 +102,39 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="guard-leakage-") as temp:
         store = Store(args.work or Path(temp))
         rows, missed = measure(loaded.suites, systems, attacks, store, args.seed, args.attacked)
-    extent = _extent(args, wanted, loaded, missed)
+    measured_of = _extent(args, wanted, loaded, missed)
 
     def fair(result: Result) -> None:
         protocol.check_result(result, wanted, loaded, args.size, quick=args.quick)
 
-    result = measured.finish(extent, rows, table, fair)
+    result = measured.finish(measured_of, rows, table, fair)
     if args.page is not None:
         write_page(result, args.page)
     return 1 if missed else 0
+
+
+def extent(result: Result) -> str:
+    """Says how much a result is that was joined of parts: of all systems, or still of some."""
+    held: dict[str, set[str]] = {}
+    for row in result.rows:
+        held.setdefault(row.system, set()).update([row.attack] if row.attack else ())
+    whole = all(held.get(name, set()) >= set(ATTACKS) for name in SYSTEMS if name != ENDPOINT)
+    told = result.suite.removeprefix("part: ").split("; ")
+    left = [one for one in told if one != _SOME] if whole else told
+    return f"part: {'; '.join(left)}" if left else protocol.FULL
 
 
 def _extent(
     args: argparse.Namespace, wanted: Sequence[str], loaded: Loaded, missed: Sequence[Missed]
 ) -> str:
     """Says how much was measured; ``full`` is everything that there is."""
-    extent = protocol.extent(wanted, loaded, args.size, quick=args.quick)
-    if extent == protocol.FULL and (args.system or args.attack or args.endpoint or missed):
-        return "part: some systems or attacks"
-    if extent == protocol.FULL and args.attacked is not None:
-        return f"part: attacks on at most {args.attacked} cases of a split"
-    return extent
+    told = protocol.extent(wanted, loaded, args.size, quick=args.quick)
+    if told != protocol.FULL:
+        return told
+    less = [_SOME] if args.system or args.attack or args.endpoint or missed else []
+    if args.attacked is not None:
+        less.append(f"attacks on at most {args.attacked} cases of a split")
+    return f"part: {'; '.join(less)}" if less else protocol.FULL
 
 
 def _attacks(args: argparse.Namespace) -> list[Attack]:

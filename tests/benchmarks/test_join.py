@@ -7,7 +7,10 @@ import pytest
 from adapters.objectives import OBJECTIVES
 from benchmarks.__main__ import main
 from benchmarks.join import join
-from benchmarks.objectives import PARTS, RETRAINED, TARGET, whole
+from benchmarks.leakage import command as leakage
+from benchmarks.leakage.attacks import ATTACKS
+from benchmarks.leakage.systems import ENDPOINT, SYSTEMS
+from benchmarks.objectives import PARTS, RETRAINED, TARGET, extent
 from benchmarks.result import Machine, Result, Row, read, write
 from benchmarks.table import setting
 from guard.errors import GuardError
@@ -42,7 +45,7 @@ def parts(tmp_path: Path) -> list[Path]:
 
 
 def test_each_figure_says_which_run_it_is_of(parts: list[Path]) -> None:
-    found = join(parts, lambda systems: systems == {"target", "ga", "npo", "kl"})
+    found = join(parts, lambda result: "full" if len(result.rows) == 4 else "less")
     assert {row.system: row.value for row in found.rows} == {
         "target": 0.99, "ga": 0.0, "npo": 0.3, "kl": 0.2,
     }  # fmt: skip
@@ -57,13 +60,13 @@ def test_each_figure_says_which_run_it_is_of(parts: list[Path]) -> None:
 
 
 def test_where_something_is_missing_it_stays_a_part(parts: list[Path]) -> None:
-    assert join(parts, lambda systems: False).suite == "full: part"
+    assert join(parts, lambda result: result.suite).suite == "full: part"
 
 
 def test_what_was_joined_is_joined_again(parts: list[Path], tmp_path: Path) -> None:
-    write(join(parts, lambda systems: False), tmp_path / "both.json")
+    write(join(parts, extent), tmp_path / "both.json")
     write(part("ccc", target=0.99, rmu=0.5), tmp_path / "more.json")
-    found = join([tmp_path / "both.json", tmp_path / "more.json"], lambda systems: False)
+    found = join([tmp_path / "both.json", tmp_path / "more.json"], extent)
     assert [p.systems for p in found.parts] == [("target", "ga"), ("npo", "kl"), ("rmu",)]
     write(found, tmp_path / "all.json")
     assert read(tmp_path / "all.json") == found
@@ -74,6 +77,7 @@ def test_what_was_joined_is_joined_again(parts: list[Path], tmp_path: Path) -> N
     [
         (part("ccc", target=0.9, rmu=0.5), "target: forget: differs from earlier parts"),
         (part("ccc", suite="quick", target=0.99), "suite: is a quick run; give parts of a full"),
+        (part("ccc", suite="full: another part"), "suite: is 'full: another part'; .*0.json is"),
         (part("ccc", target=0.99).model_copy(update={"seed": 1}), "seed: is not that of"),
         (
             part("ccc", target=0.99).model_copy(update={"benchmark": "leakage"}),
@@ -86,7 +90,7 @@ def test_what_does_not_belong_together_is_not_joined(
 ) -> None:
     write(other, tmp_path / "other.json")
     with pytest.raises(GuardError, match=f"other.json: {message}"):
-        join([*parts, tmp_path / "other.json"], lambda systems: True)
+        join([*parts, tmp_path / "other.json"], extent)
 
 
 def test_the_command(parts: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,5 +103,25 @@ def test_the_command(parts: list[Path], tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_all_objectives_are_the_whole() -> None:
-    every = frozenset({TARGET, RETRAINED, *OBJECTIVES.kinds()} - {*PARTS})
-    assert whole(every) and not whole(every - {"npo"}) and not whole(every - {RETRAINED})
+    every = {TARGET, RETRAINED, *OBJECTIVES.kinds()} - {*PARTS}
+    assert extent(part("a", **dict.fromkeys(every, 0.5))) == "full"
+    for name in ("npo", RETRAINED):
+        assert extent(part("a", **dict.fromkeys(every - {name}, 0.5))) == "full: part"
+
+
+def test_all_systems_under_all_attacks_are_the_whole() -> None:
+    some = "part: some systems or attacks"
+    every = tuple(
+        Row(system=system, attack=attack, split="s: forget", metric="rouge_l", value=0.1)
+        for system in SYSTEMS
+        for attack in (None, *ATTACKS)
+        if system != ENDPOINT
+    )
+    made = part("a", suite=some).model_copy(update={"rows": every})
+    assert leakage.extent(made) == "full"
+    for less in (every[:-1], tuple(row for row in every if row.system != "retrained")):
+        assert leakage.extent(made.model_copy(update={"rows": less})) == some
+    few = f"{some}; attacks on at most 8 cases of a split"
+    made = made.model_copy(update={"suite": few})
+    assert leakage.extent(made) == "part: attacks on at most 8 cases of a split"
+    assert leakage.extent(made.model_copy(update={"rows": every[:-1]})) == few
