@@ -19,7 +19,8 @@ from guard.engine import compat, evaluation, verdict
 from guard.engine.answering import answers_for
 from guard.engine.checking import Answers
 from guard.engine.lane import Ask
-from guard.engine.mediator import Mediator, Outcome, Progress
+from guard.engine.mediator import Mediator, Outcome
+from guard.engine.progress import Progress
 from guard.engine.served import Served, kept
 from guard.engine.settings import start_key
 from guard.engine.unjudged import UNJUDGED, Failure, Unjudged

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from guard.engine.mediator import Progress
+from guard.engine.progress import Progress
 from guard.errors import GuardError
 from guard.events import FAILED, OPENED, Decided, Noticed, Unchecked, request_name
 from guard.guard import Guard

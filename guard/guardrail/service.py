@@ -4,7 +4,8 @@ import logging
 import uuid
 from dataclasses import dataclass
 
-from guard.engine.mediator import Progress, asked_part
+from guard.engine.mediator import asked_part
+from guard.engine.progress import Progress
 from guard.engine.unjudged import UNJUDGED, Failure, Unjudged
 from guard.engine.worker import Worker
 from guard.errors import OutputError

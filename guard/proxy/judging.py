@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from guard.decision import Decision
-from guard.engine.mediator import Progress
+from guard.engine.progress import Progress
 from guard.engine.unjudged import UNJUDGED, Failure, Unjudged
 from guard.engine.worker import Worker
 from guard.events import Decided

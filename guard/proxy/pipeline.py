@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from guard.engine.mediator import Progress
+from guard.engine.progress import Progress
 from guard.proxy.checks import Checks
 from guard.proxy.edition import Edition
 from guard.proxy.enforcement import Edit

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from guard.bundle import Bundle
 from guard.embeddings import EmbeddingRows
-from guard.engine.mediator import Mediator, Outcome, Progress
+from guard.engine.mediator import Mediator, Outcome
+from guard.engine.progress import Progress
 from guard.errors import EngineError, ModelError
 from guard.guard import Guard
 from guard.interventions.base import Answer

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from guard.decision import Decision, Finding, Score
-from guard.engine.mediator import Progress
+from guard.engine.progress import Progress
 from guard.engine.unjudged import Failure, Unjudged
 from guard.errors import AuditError, DetectionError
 from guard.events import Event
