@@ -5,7 +5,16 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-from adapters import assistant, detector, memory, registering, scale, soft_prompt, train
+from adapters import (
+    assistant,
+    detector,
+    memory,
+    merge,
+    registering,
+    scale,
+    soft_prompt,
+    train,
+)
 from adapters.corruption import command as corruption
 from adapters.machine import flushed_denormals
 from adapters.project import command as project
@@ -38,6 +47,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Command] = {
     "train": train,
     "memory": memory,
+    "merge": merge,
     "assistant": assistant,
     "soft-prompt": soft_prompt,
     "corruption": corruption,
