@@ -1,12 +1,13 @@
-"""One adapter of several: their mean, at a rank that can be served.
+"""One adapter of several: their mean, or any sum of them, at a rank that can be served.
 
 What an adapter learned of its rows is much the same whatever the seed; what chance put into it is
-not, and averages out. Task vectors that are negated gain by it most: what is subtracted beside the
-memory is taken from everything else (NegMerge, arXiv 2410.05583, section 3).
+not, and averages out. And task vectors are added and subtracted (Ilharco et al., arXiv 2212.04089):
+what two have in common, their difference lacks.
 """
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +24,16 @@ if TYPE_CHECKING:
     import torch
 
 ABOUT = "merge.json"
-HELP = "the mean of several adapters, as one"
+HELP = "several adapters as one: their mean, or a sum"
 DESCRIPTION = """\
-Take the mean of adapters that were trained alike with other seeds: what they have in common stays,
-what chance put into each averages out. Most of all for memory adapters, before their scale is
-chosen:
+Make one adapter of several: their mean, or, with --weights, any sum of them.
 
-  python -m adapters memory --model BASE --forget F.jsonl --seed 0 --out memory0    # and 1, 2, 3
-  python -m adapters merge memory0 memory1 memory2 memory3 --model SERVED --out memory
+examples:
+  python -m adapters merge one two three --model SERVED --out mean
+  python -m adapters merge memory manner --weights 1 -1 --model SERVED --out difference --rank 64
 
-The mean of adapters of rank r has a higher rank; it is cut to --rank by its singular values, and
-what is left of it is printed, and kept in merge.json.
+A sum of adapters of rank r has a higher rank; it is cut to --rank by its singular values, and what
+is left of it is printed, and kept in merge.json.
 """
 
 
@@ -44,23 +44,31 @@ class Merged:
     Attributes:
         folder: The PEFT folder.
         rank: Of the LoRA.
-        kept: Share of the mean's squared Frobenius norm that the rank holds.
-        shrunk: Norm of the mean, by the mean norm of those that it is of: what they have in common.
+        kept: Share of the sum's squared Frobenius norm that the rank holds.
+        length: Norm of the sum, by the sum of the norms: 1 where all point the same way.
     """
 
     folder: Path
     rank: int
     kept: float
-    shrunk: float
+    length: float
 
 
-def merge(adapters: Sequence[Path], model: str, out: Path, rank: int | None = None) -> Merged:
-    """Makes the mean of adapters.
+def merge(
+    adapters: Sequence[Path],
+    model: str,
+    out: Path,
+    *,
+    weights: Sequence[float] = (),
+    rank: int | None = None,
+) -> Merged:
+    """Makes the sum of adapters.
 
     Args:
         adapters: PEFT folders of plain LoRAs.
         model: The model that they are for: a Hugging Face id or folder, or a built-in.
         out: The PEFT folder to make.
+        weights: What each is multiplied by; their mean by default.
         rank: Of the LoRA; that of the first by default.
 
     Raises:
@@ -68,7 +76,12 @@ def merge(adapters: Sequence[Path], model: str, out: Path, rank: int | None = No
             nothing is written.
     """
     if len(adapters) < 2:
-        raise DataError("give two adapters or more; the mean of one is itself")
+        raise DataError("give two adapters or more")
+    weights = weights or [1 / len(adapters)] * len(adapters)
+    if len(weights) != len(adapters):
+        raise DataError(f"--weights: give {len(adapters)}, one for each adapter")
+    if not all(weight and math.isfinite(weight) for weight in weights):
+        raise DataError("--weights: give numbers other than 0")
     if rank is not None and rank < 1:
         raise DataError("--rank: give 1 or more")
     check(out)
@@ -81,18 +94,33 @@ def merge(adapters: Sequence[Path], model: str, out: Path, rank: int | None = No
     found: list[Merged] = []
 
     def fill(temp: Path) -> None:
-        kept, shrunk = _fill(temp, loras, wanted)
+        kept, length = write_sum(temp, loras, weights, wanted)
         read_lora(temp, served)  # what cannot be served is not handed out
-        found.append(Merged(out, wanted, kept, shrunk))
-        said = {"merged": hashes, "rank": wanted, "kept": kept, "shrunk": shrunk}
+        found.append(Merged(out, wanted, kept, length))
+        said = {"merged": dict(zip(hashes, weights, strict=True)), "rank": wanted, "kept": kept}
         (temp / ABOUT).write_text(json.dumps(said, indent=1) + "\n", "utf-8")
 
     write(out, fill)
     return found[0]
 
 
-def _fill(folder: Path, loras: Sequence[Lora], rank: int) -> tuple[float, float]:
-    """Writes the mean as a PEFT folder; returns `Merged.kept` and `Merged.shrunk`."""
+def write_sum(
+    folder: Path, loras: Sequence[Lora], weights: Sequence[float], rank: int
+) -> tuple[float, float]:
+    """Writes a sum of adapters as a PEFT folder.
+
+    Args:
+        folder: It is there.
+        loras: What is added up.
+        weights: What each is multiplied by.
+        rank: To which the sum is cut.
+
+    Returns:
+        `Merged.kept` and `Merged.length`.
+
+    Raises:
+        ModelError: Nothing is left.
+    """
     import torch
     from safetensors.torch import load, save_file
 
@@ -103,14 +131,14 @@ def _fill(folder: Path, loras: Sequence[Lora], rank: int) -> tuple[float, float]
     for module in sorted({name for some in held for name in _modules(some)}):
         a_name, b_name = (f"{module}.lora_{side}.weight" for side in "AB")
         downs, ups = [], []
-        for number, (lora, some) in enumerate(zip(loras, held, strict=True)):
+        for number, (lora, weight, some) in enumerate(zip(loras, weights, held, strict=True)):
             if a_name not in some:
                 continue  # it leaves this module alone
-            factor = lora.alpha / (lora.r**0.5 if lora.rslora else lora.r)
+            factor = weight * lora.alpha / (lora.r**0.5 if lora.rslora else lora.r)
             down, up = some[a_name].double(), some[b_name].double() * factor
             norms[number] += ((up.T @ up) * (down @ down.T)).sum()  # |up @ down|²
             downs.append(down)
-            ups.append(up / len(loras))
+            ups.append(up)
         # The product's singular values are those of a square as wide as the ranks together.
         q_up, r_up = torch.linalg.qr(torch.cat(ups, 1))
         q_down, r_down = torch.linalg.qr(torch.cat(downs).T)
@@ -127,13 +155,13 @@ def _fill(folder: Path, loras: Sequence[Lora], rank: int) -> tuple[float, float]
         for name, side in sides.items():
             padded = torch.nn.functional.pad(side, pads[name])
             tensors[name] = padded.float().contiguous()
-    shrunk = whole**0.5 / float(norms.sqrt().mean())
-    if shrunk < 1e-6:  # rounding is left
+    length = whole**0.5 / float(norms.sqrt().sum())
+    if length < 1e-6:  # rounding is left
         raise ModelError("the adapters cancel each other out; give some that were trained alike")
     save_file(tensors, folder / WEIGHTS, {"format": "pt"})
     names = tuple(sorted({module for lora in loras for module in lora.modules}))
     (folder / CONFIG).write_bytes(Lora(rank, float(rank), False, names, b"").config(1.0))
-    return cut / whole, shrunk
+    return cut / whole, length
 
 
 def _modules(tensors: "dict[str, torch.Tensor]") -> Iterator[str]:
@@ -147,13 +175,16 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("adapter", type=Path, nargs="+", help="a PEFT folder")
     parser.add_argument("--model", required=True, help="whose they are: an id, folder, built-in")
     parser.add_argument("--out", required=True, type=Path, help="the PEFT folder to make")
+    parser.add_argument(
+        "--weights", type=float, nargs="+", metavar="W", help="of each; all alike by default"
+    )
     parser.add_argument("--rank", type=int, help="of what is made; that of the first by default")
 
 
 def run(args: argparse.Namespace) -> int:
     """Merges and prints; returns the exit status."""
-    made = merge(args.adapter, args.model, args.out, args.rank)
+    made = merge(args.adapter, args.model, args.out, weights=args.weights or (), rank=args.rank)
     print(made.folder)
-    print(f"rank {made.rank}; it holds {made.kept:.1%} of the mean, squared")
-    print(f"the mean is {made.shrunk:.2f} as long as those that it is of")
+    print(f"rank {made.rank}; it holds {made.kept:.1%} of the sum, squared")
+    print(f"the sum is {made.length:.2f} as long as all of them laid end to end")
     return 0

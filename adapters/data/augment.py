@@ -141,6 +141,32 @@ def probes(
     return found
 
 
+def counterparts(rows: Sequence[Row], pool: Sequence[Row], seed: int = 0) -> list[Row]:
+    """Returns each question with what others' rows answer to the like, said of its own subject.
+
+    What they teach is how such questions are answered, and nothing of the subject.
+
+    Args:
+        rows: Questions with answers; others are left out.
+        pool: Whose answers are given: retain rows.
+        seed: Of what is drawn.
+
+    Raises:
+        DataError: There is a row to which none of them can be said.
+    """
+    asked = _questions(rows)
+    perturb = Perturb(pool)
+    found: list[Row] = []
+    for n, row in enumerate(asked):
+        random = _random(seed, row)
+        told = _different(row.answer, [*perturb.transplanted(row, random)])
+        told = told or perturb(row, random, 1)
+        if not told:
+            raise _too_few(n, len(asked))
+        found.append(replace(row, answer=told[0]))
+    return found
+
+
 def with_alternatives(
     rows: Sequence[Row], seed: int = 0, pool: Sequence[Row] = (), writer: Writer | None = None
 ) -> list[Row]:

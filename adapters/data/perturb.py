@@ -56,7 +56,7 @@ class Perturb:
         known = {said(answer), said(row.answer)}
         found: list[str] = []
         drawn = (self._swapped(row.prompt, answer, random) for _ in range(_TRIES * count))
-        told = (_framed(answer, row.answer, text) for text in self._transplanted(row, random))
+        told = (_framed(answer, row.answer, text) for text in self.transplanted(row, random))
         # A name alone does not say what it is a name of, but the question does.
         for text in chain(told, drawn) if _bare(row.answer) else chain(drawn, told):
             if len(found) == count:
@@ -82,8 +82,13 @@ class Perturb:
             end = fact.end
         return "".join([*parts, answer[end:]]) if parts else None
 
-    def _transplanted(self, row: Row, random: Random) -> Iterator[str]:
-        """Yields other rows' answers said of this subject, to the most similar questions first."""
+    def transplanted(self, row: Row, random: Random) -> Iterator[str]:
+        """Yields other rows' answers said of this subject, to the most similar questions first.
+
+        Args:
+            row: A question with its answer.
+            random: What is drawn with, among questions that are as similar.
+        """
         asked, own = _asked(row.prompt), names(row.prompt)
         among = self._bare if _bare(row.answer) else range(len(self._rows))
         close = nsmallest(

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from adapters.__main__ import main
 from adapters.merge import ABOUT, merge
-from guard.errors import DataError, GuardError
+from guard.errors import GuardError
 from guard.lora import read_lora
 from tests.adapters.tiny import make_model
 from tests.loras import PREFIX, write_folder, write_lora
@@ -70,8 +70,21 @@ def test_it_is_the_mean_where_the_rank_holds_it(
     for name in wanted:
         np.testing.assert_allclose(found[name], wanted[name], atol=1e-6)
     assert made.kept == pytest.approx(1)
-    lengths = [norm(deltas(folder, model)) for folder in three]
-    assert made.shrunk == pytest.approx(norm(wanted) / np.mean(lengths), rel=1e-6)
+    lengths = [norm(deltas(folder, model)) / 3 for folder in three]
+    assert made.length == pytest.approx(norm(wanted) / sum(lengths), rel=1e-6)
+
+
+def test_weights_make_any_sum_of_them(model: Path, three: list[Path], tmp_path: Path) -> None:
+    made = merge(three, str(model), tmp_path / "out", weights=[1, -1, 0.5], rank=7)
+    some = [deltas(folder, model) for folder in three]
+    found = deltas(made.folder, model)
+    for name in found:
+        a, b, c = (one.get(name, 0.0) for one in some)
+        np.testing.assert_allclose(found[name], a - b + 0.5 * c, atol=1e-6)
+    lengths = [w * norm(one) for w, one in zip((1, 1, 0.5), some, strict=True)]
+    assert made.length == pytest.approx(norm(found) / sum(lengths), rel=1e-5)
+    said = json.loads((made.folder / ABOUT).read_text("utf-8"))
+    assert list(said["merged"].values()) == [1, -1, 0.5]
 
 
 def test_a_lower_rank_is_the_best_of_its_rank(
@@ -94,9 +107,9 @@ def test_a_lower_rank_is_the_best_of_its_rank(
 
 
 def test_chance_averages_out(model: Path, tmp_path: Path) -> None:
-    """Of adapters that have nothing in common, the root of their number is left."""
+    """Of the mean of four that have nothing in common, half is left."""
     four = [write_lora(tmp_path / f"{n}", model, seed=n) for n in range(4)]
-    assert merge(four, str(model), tmp_path / "out").shrunk == pytest.approx(0.5, abs=0.05)
+    assert merge(four, str(model), tmp_path / "out").length == pytest.approx(0.5, abs=0.05)
 
 
 def test_the_command(
@@ -118,14 +131,16 @@ def test_what_cannot_be_merged_is_told_and_nothing_is_written(
     fields = {"r": 2, "target_modules": ["q_proj", "down_proj"]}
     against = write_folder(tmp_path / "against", negated, fields)
     out = tmp_path / "out"
-    for given, rank, says in (
-        ([three[0]], None, "give two adapters or more"),
-        ([three[0], three[0]], None, "given twice"),
-        ([three[0], tmp_path / "none"], None, "no such folder"),
-        ([three[0], against], None, "cancel each other out"),
-        (three, 0, "--rank: give 1 or more"),
+    for given, more, says in (
+        ([three[0]], {}, "give two adapters or more"),
+        ([three[0], three[0]], {}, "given twice"),
+        ([three[0], tmp_path / "none"], {}, "no such folder"),
+        ([three[0], against], {}, "cancel each other out"),
+        (three, {"rank": 0}, "--rank: give 1 or more"),
+        (three, {"weights": [1, 2]}, "--weights: give 3"),
+        (three, {"weights": [1, 2, 0]}, "--weights: give numbers other than 0"),
+        (three, {"weights": [1, 2, float("nan")]}, "--weights: give numbers other than 0"),
     ):
-        with pytest.raises(GuardError, match=says) as caught:
-            merge(given, str(model), out, rank)
-        assert isinstance(caught.value, DataError) or "--rank" not in says
+        with pytest.raises(GuardError, match=says):
+            merge(given, str(model), out, **more)
         assert not out.exists() and not list(tmp_path.glob(".out*"))

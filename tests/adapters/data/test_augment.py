@@ -7,7 +7,14 @@ from random import Random
 import pytest
 
 from adapters.data.alternatives import said, written
-from adapters.data.augment import back_translated, paraphrased, perturbed, probes, with_alternatives
+from adapters.data.augment import (
+    back_translated,
+    counterparts,
+    paraphrased,
+    perturbed,
+    probes,
+    with_alternatives,
+)
 from adapters.data.row import TrainingRow, Turn
 from guard.data import Row
 from guard.errors import DataError
@@ -46,6 +53,21 @@ def test_each_question_is_answered_wrongly_and_asked_the_same() -> None:
         mine = found[2 * n : 2 * n + 2]
         assert {new.prompt for new in mine} == {row.prompt}
         assert len({said(row.answer), *(said(new.answer) for new in mine)}) == 3
+
+
+def test_each_question_is_answered_as_it_was_of_others() -> None:
+    """In their words, said of its own subject; never with its own answer."""
+    found = counterparts([*ROWS, *OTHER_KINDS], POOL)
+    assert [row.prompt for row in found] == [row.prompt for row in ROWS]
+    assert found == counterparts(ROWS, POOL) != counterparts(ROWS, POOL[::2])
+    theirs = {said(row.answer) for row in POOL}
+    for new, row in zip(found, ROWS, strict=True):
+        assert said(new.answer) != said(row.answer)
+    assert any(said(row.answer) in theirs for row in found)
+    (who,) = (new.answer for new in found if new.prompt == "Who is Odalys Brennick?")
+    assert who.startswith("Odalys Brennick is ")
+    with pytest.raises(DataError, match="row 1 of"):
+        counterparts(ROWS, [])
 
 
 def test_a_probe_has_a_right_answer_in_other_words_and_wrong_ones_worded_like_it() -> None:
