@@ -45,7 +45,9 @@ without the two. Two hours on two cores; --work keeps what is done, and goes on 
 example:
   python -m benchmarks objectives --data data --models models --work work/
 """
-TARGET, RETRAINED, SUBTRACTED = "target", "retrained", "negate"
+TARGET, RETRAINED = "target", "retrained"
+CONTRAST = "contrast"  # what `memory --contrast` makes
+SUBTRACTED = ("negate", CONTRAST)
 PARTS = ("spul", "uld")  # what soft prompts and assistants are trained with: no adapters
 METRICS = {
     "forget": "forget",
@@ -190,10 +192,11 @@ class _Bench:
 
     def _trained(self, kind: str) -> dict[str, Any]:
         say(f"training {kind}")
-        model = BASE if kind == SUBTRACTED else str(self._world.model(TARGET))
+        model = BASE if kind in SUBTRACTED else str(self._world.model(TARGET))
         out = self._work / kind
+        made_by = ["memory", "--contrast"] if kind == CONTRAST else ["train", "--objective", kind]
         command = [
-            *[sys.executable, "-m", "adapters", "train", "--objective", kind, "--model", model],
+            *[sys.executable, "-m", "adapters", *made_by, "--model", model],
             *["--forget", str(self._work / "forget.jsonl"), "--out", str(out), "--json"],
             *["--retain", str(self._work / "retain.jsonl")],
             *(["--max-steps", str(self._steps)] if self._steps else []),
@@ -206,7 +209,7 @@ class _Bench:
                 raise GuardError(f"{kind}: {(lines or ['failed'])[-1]}")
             return {"error": lines[-1]}
         made = json.loads(done.stdout)
-        scale = self._scale(out) if kind == SUBTRACTED else 1.0
+        scale = self._scale(out) if kind in SUBTRACTED else 1.0
         known = asdict(self._known(out, scale, TARGET))
         return {**known, **{name: made[name] for name in ("seconds", "memory")}, "scale": scale}
 
@@ -236,7 +239,7 @@ class _Bench:
 
 
 def _chosen(only: Sequence[str] | None) -> list[str]:
-    known = [kind for kind in OBJECTIVES.kinds() if kind not in PARTS]
+    known = sorted({*OBJECTIVES.kinds(), CONTRAST} - {*PARTS})
     for name in only or ():
         if name not in known:
             raise GuardError(f"--only: no objective {name!r} (known: {', '.join(known)})")

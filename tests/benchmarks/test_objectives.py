@@ -1,6 +1,7 @@
 """The benchmark of objectives: what is asked of whom, its figures, its table."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from benchmarks import objectives
 from benchmarks.__main__ import main
+from benchmarks.knowledge import Knowledge
 from benchmarks.metrics.forget_quality import forget_quality
 from benchmarks.metrics.utility import choice, utility
 from benchmarks.objectives import METRICS, RETRAINED, TARGET, rows, table
@@ -91,3 +93,48 @@ def test_an_unknown_objective_is_one_line(
     arguments = ["--data", str(tmp_path), "--models", str(tmp_path), "--only", "magic"]
     assert main(["objectives", *arguments]) == 2
     assert "--only: no objective 'magic' (known: blur" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "model", "scale"),
+    [
+        ("npo", ["train", "--objective", "npo"], "the target", 1.0),
+        ("negate", ["train", "--objective", "negate"], objectives.BASE, -0.85),
+        ("contrast", ["memory", "--contrast"], objectives.BASE, -0.85),
+    ],
+)
+def test_what_is_subtracted_remembers_the_base_model(
+    kind: str,
+    words: list[str],
+    model: str,
+    scale: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commands: list[list[str]] = []
+    measured: list[Any] = []
+
+    class Small:
+        forget = given = asked = (("Who is it?", "It is she."),)
+
+        def model(self, name: str) -> str:
+            return f"the {name}"
+
+    def run(command: list[str], **more: Any) -> Any:
+        commands.append(command)
+        said = json.dumps({"seconds": 9.0, "memory": 2**30})
+        return subprocess.CompletedProcess(command, 0, said, "")
+
+    def known(self: Any, adapter: Path, scale: float, name: str) -> Knowledge:
+        measured.extend((adapter, scale, name))
+        return Knowledge(**HELD)
+
+    monkeypatch.setattr(objectives.subprocess, "run", run)
+    monkeypatch.setattr(objectives._Bench, "_known", known)
+    monkeypatch.setattr(objectives._Bench, "_scale", lambda self, adapter: -0.85)
+    bench = objectives._Bench(Small(), tmp_path, None, None)  # type: ignore[arg-type]
+    assert bench.objective(kind)["scale"] == scale
+    (command,) = commands
+    assert command[2 : 3 + len(words)] == ["adapters", *words]
+    assert command[command.index("--model") + 1] == model
+    assert measured == [tmp_path / kind, scale, TARGET]
