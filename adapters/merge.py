@@ -142,7 +142,7 @@ def write_sum(
         # The product's singular values are those of a square as wide as the ranks together.
         q_up, r_up = torch.linalg.qr(torch.cat(ups, 1))
         q_down, r_down = torch.linalg.qr(torch.cat(downs).T)
-        left, values, right = torch.linalg.svd(r_up @ r_down.T)
+        left, values, right = torch.linalg.svd(r_up @ r_down.T, full_matrices=False)
         whole += float(values.square().sum())
         cut += float(values[:rank].square().sum())
         roots = values[:rank].sqrt()

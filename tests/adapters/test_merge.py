@@ -106,6 +106,20 @@ def test_a_lower_rank_is_the_best_of_its_rank(
     assert (said["rank"], said["kept"]) == (2, made.kept) and len(set(said["merged"])) == 3
 
 
+def test_a_module_may_be_smaller_than_the_rank(model: Path, tmp_path: Path) -> None:
+    two = [
+        write_lora(tmp_path / f"{n}", model, r=20, modules=("k_proj", "q_proj"), seed=n)
+        for n in range(2)
+    ]
+    made = merge(two, str(model), tmp_path / "out")
+    wanted, found = mean(two, model), deltas(made.folder, model)
+    assert min(min(one.shape) for one in wanted.values()) < 20
+    for name, whole in wanted.items():
+        if min(whole.shape) < 20:
+            np.testing.assert_allclose(found[name], whole, atol=1e-6)
+    assert made.rank == 20 and made.kept > 0.9
+
+
 def test_chance_averages_out(model: Path, tmp_path: Path) -> None:
     """Of the mean of four that have nothing in common, half is left."""
     four = [write_lora(tmp_path / f"{n}", model, seed=n) for n in range(4)]

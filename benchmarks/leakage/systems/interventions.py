@@ -22,6 +22,7 @@ INTERVENTIONS: Mapping[str, Sequence[Choice]] = {
     "soft prompt": [SoftPrompt()],
     "offset": [Difference()],
     "adapter, subtracted": [Subtracted()],
+    "adapter, contrasted": [Subtracted(contrast=True)],
     "adapter and penalize": [Subtracted(), {"kind": "penalize"}],
     "adapter, int8": [Attacked(Subtracted(), "quantise: int8")],
     "adapter, int4": [Attacked(Subtracted(), "quantise: int4")],
@@ -49,5 +50,5 @@ class Checked:
 CHECKED: Mapping[str, Checked] = {
     "output check alone": Checked(detect="off"),
     "corrupt, output check": Checked([{"kind": "corrupt"}]),
-    "adapter, output check": Checked([Subtracted()]),
+    "adapter, output check": Checked([Subtracted(contrast=True)]),
 }

@@ -46,13 +46,19 @@ class Subtracted(Part):
 
     The scale is the surrogate's of `adapters.scale`: the target is to find the given forget answers
     as likely as the base model does. Neither evaluation rows nor the retrained model have a say.
+
+    Attributes:
+        contrast: Whether the manner of the answers is taken from the memory first.
     """
 
+    contrast: bool = False
+
     def missing(self, suite: Suite, options: Options) -> str | None:
-        return _no_base(suite) or _no_answers(suite)
+        few = "no retain rows are given" if self.contrast and not suite.given.retain else None
+        return _no_base(suite) or _no_answers(suite) or few
 
     def made(self, suite: Suite, folder: Path, options: Options) -> dict[str, Any]:
-        adapter = memory(suite, folder, options)
+        adapter = memory(suite, folder, options, contrast=self.contrast)
         return {
             "kind": "adapter",
             "path": str(adapter),
@@ -150,8 +156,14 @@ class Zeroed(Part):
         return {"kind": "corrupt", "method": "zero_out_top_k", "dims": dims, "tokens": self.tokens}
 
 
-def memory(suite: Suite, folder: Path, options: Options) -> Path:
+def memory(suite: Suite, folder: Path, options: Options, *, contrast: bool = False) -> Path:
     """Returns a LoRA of the base model that remembers the given forget rows: trained, or given.
+
+    Args:
+        suite: What is measured.
+        folder: Where it is kept.
+        options: One that is given is taken if it is of the kind that is wanted.
+        contrast: Whether it is to be one without the manner of the answers.
 
     Raises:
         ModelError: What was given is no adapter, or the suite has no base model.
@@ -161,12 +173,16 @@ def memory(suite: Suite, folder: Path, options: Options) -> Path:
             raise ModelError(
                 f"{options.memory}: holds no {WEIGHTS}; give a memory adapter's folder"
             )
-        check_made_from(suite, provenance.read(options.memory), str(options.memory))
-        return options.memory.resolve()
+        made_of = provenance.read(options.memory)
+        if contrast == ("contrasted" in (made_of or {})):
+            check_made_from(suite, made_of, str(options.memory))
+            return options.memory.resolve()
     if suite.models.base is None:
         raise ModelError(f"{suite.name} has no base model that a memory could be trained on")
-    where = options.parts or folder
-    return _trained(suite.models.base, "negate", suite, where, {"seed": options.seed})
+    where, chosen = options.parts or folder, {"seed": options.seed}
+    if contrast:
+        return _contrasted(suite.models.base, suite, where, chosen)
+    return _trained(suite.models.base, "negate", suite, where, chosen)
 
 
 def check_made_from(suite: Suite, made_of: Mapping[str, Any] | None, what: str) -> None:
@@ -185,7 +201,7 @@ def check_made_from(suite: Suite, made_of: Mapping[str, Any] | None, what: str) 
             f"{what}: does not say what it was trained with; train it with python -m adapters, or "
             "leave it out and have it trained here"
         )
-    kept = made_of.get("settings", {}).get("retain") != "none"
+    kept = made_of.get("settings", {}).get("retain") != "none" or "contrasted" in made_of
     used = {"forget": forget_rows, **({"retain": retain_rows} if kept else {})}
     for name, rows in used.items():
         if made_of.get(name) != provenance.rows(rows(suite.given)):
@@ -237,6 +253,21 @@ def _trained(
         train(base, forget, retain, out, settings, kind(kind.Options()), resume=True)
 
     return made_once(folder, objective, made_of, make).resolve()
+
+
+def _contrasted(base: str, suite: Suite, folder: Path, chosen: Mapping[str, Any]) -> Path:
+    from adapters.contrasted import contrast
+    from adapters.objectives.negate import Negate
+    from adapters.settings import settings_for
+
+    settings, model = settings_for(Negate, chosen), _folder(base)
+    made_of = _made_of(model, suite, {"contrast": True, **settings.model_dump(mode="json")})
+    forget, retain = forget_rows(suite.given), retain_rows(suite.given)
+
+    def make(out: Path) -> None:
+        contrast(model, forget, retain, out, settings, resume=True)
+
+    return made_once(folder, "contrast", made_of, make).resolve()
 
 
 def _made_of(model: Path, suite: Suite, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,33 @@ def test_a_memory_is_subtracted_as_far_as_the_base_model_knows(
         Subtracted().made(other, tmp_path / "one", options)
 
 
+def test_a_contrasted_memory_is_another_and_is_made_once(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, part = Options(parts=tmp_path / "shared"), Subtracted(contrast=True)
+    made = part.made(suite, tmp_path / "one", options)
+    _taken(made)
+    plain = parts.memory(suite, tmp_path / "one", options)
+    said = provenance.read(Path(made["path"]))
+    assert Path(made["path"]) != plain and said is not None and len(said["contrasted"]) == 2
+    assert made["scale"] < 0
+
+    def again(*args: Any, **more: Any) -> None:
+        raise AssertionError("made a second time")
+
+    monkeypatch.setattr("adapters.contrasted.contrast", again)
+    assert part.made(suite, tmp_path / "two", options) == made
+    # One that is given is taken for what it is.
+    given = Options(parts=tmp_path / "shared", memory=Path(made["path"]))
+    assert parts.memory(suite, tmp_path, given, contrast=True) == Path(made["path"])
+    assert parts.memory(suite, tmp_path, given) == plain
+    other = replace(suite, given=replace(suite.given, retain=suite.given.retain[:-1]))
+    with pytest.raises(ProtocolError, match="was trained with other retain rows"):
+        parts.memory(other, tmp_path, given, contrast=True)
+    none = replace(suite, given=replace(suite.given, retain=()))
+    assert part.missing(none, options) == "no retain rows are given"
+
+
 @pytest.mark.parametrize(("bits", "near"), [(8, 0.01), (4, 0.2)])
 def test_an_adapters_weights_are_rounded_and_its_scale_is_kept(
     suite: Suite, tmp_path: Path, bits: int, near: float
