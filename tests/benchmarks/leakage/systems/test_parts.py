@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from adapters import provenance
+from adapters.scale import Choice
 from benchmarks.leakage.case import Given, Models, Suite
 from benchmarks.leakage.separation import ProtocolError
 from benchmarks.leakage.systems import parts
@@ -85,12 +86,15 @@ def test_a_contrasted_memory_is_another_and_is_made_once(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options, part = Options(parts=tmp_path / "shared"), Subtracted(contrast=True)
+    # So small a model never gets to where its base was.
+    chosen = Choice(-0.81, "probability", 0.1, ())
+    monkeypatch.setattr("adapters.scale.choose_scale", lambda *args, **more: chosen)
     made = part.made(suite, tmp_path / "one", options)
     _taken(made)
     plain = parts.memory(suite, tmp_path / "one", options)
     said = provenance.read(Path(made["path"]))
     assert Path(made["path"]) != plain and said is not None and len(said["contrasted"]) == 2
-    assert made["scale"] < 0
+    assert made["scale"] == -0.81
 
     def again(*args: Any, **more: Any) -> None:
         raise AssertionError("made a second time")
