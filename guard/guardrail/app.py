@@ -15,6 +15,7 @@ from guard.ending import ends_well
 from guard.errors import EngineError
 from guard.guard import Guard
 from guard.guardrail.contract import PATH, Reply
+from guard.guardrail.edition import Edition
 from guard.guardrail.service import Service
 from guard.logs import configure
 from guard.proxy.fields import MOST_BYTES
@@ -109,26 +110,27 @@ def serve(
     logging.getLogger("vllm.guard").setLevel(logging.INFO)
     configure()
     guard = Guard.load(bundle)
+    edition = Edition.of(guard, instead=instead)  # a bundle that will not do leaves no audit behind
     recorder = Recorder.from_environment("guardrail")
-    service = Service(guard, instead=instead, recorder=recorder)
-    guard.warm()
-    recorder.serving(guard.bundle)
-    if seconds is not None:
-        reloader(service, bundle, recorder, seconds).start()
-    targets = len(guard.bundle.manifest.live)
-    report(f"ready: http://{host}:{port}{PATH} judges by {guard.version}: {targets} targets")
-    server = uvicorn.Server(
-        uvicorn.Config(
-            make_app(service, key),
-            host=host,
-            port=port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=30,
-        )
-    )
     try:
+        service = Service(edition, recorder)
+        guard.warm()
+        recorder.serving(guard.bundle)
+        if seconds is not None:
+            reloader(service, bundle, recorder, seconds).start()
+        targets = len(guard.bundle.manifest.live)
+        report(f"ready: http://{host}:{port}{PATH} judges by {guard.version}: {targets} targets")
+        server = uvicorn.Server(
+            uvicorn.Config(
+                make_app(service, key),
+                host=host,
+                port=port,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=30,
+            )
+        )
         with ends_well():
             server.run()
     finally:

@@ -10,7 +10,6 @@ from guard.engine.unjudged import UNJUDGED, Failure, Unjudged
 from guard.engine.worker import Worker
 from guard.errors import OutputError
 from guard.events import Decided, Hit, request_name
-from guard.guard import Guard
 from guard.guardrail.contract import Call, Reply, blocked
 from guard.guardrail.edition import CARRIES, Edition
 from guard.guardrail.memory import Memory, Prompt
@@ -31,21 +30,15 @@ class Service:
     """Answers calls of a gateway.
 
     Args:
-        guard: The guard.
-        instead: Whether what a guardrail cannot do about a request is replaced by a refusal.
+        edition: What calls are answered by at first.
         recorder: Is told of each decision and hit.
 
     Attributes:
         edition: What calls are answered by; may be replaced at any time.
-
-    Raises:
-        EngineError: An enforced target's intervention cannot be done; names target and mend.
     """
 
-    def __init__(
-        self, guard: Guard, *, instead: bool = False, recorder: Recorder | None = None
-    ) -> None:
-        self.edition = Edition.of(guard, instead=instead)
+    def __init__(self, edition: Edition, recorder: Recorder | None = None) -> None:
+        self.edition = edition
         self.worker = Worker(self.edition.timeout)
         self.memory = Memory()
         self.record = recorder or Recorder()

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from guard.guard import Guard
 from guard.guardrail.app import make_app
+from guard.guardrail.edition import Edition
 from guard.guardrail.service import Service
 from guard.metrics import Metrics
 from guard.recorder import Recorder
@@ -51,8 +52,8 @@ def events() -> Events:
 
 @pytest.fixture
 def start(events: Events) -> Start:
-    def begin(guard: Guard, service: type[Service] = Service, **options: Any) -> Gateway:
-        app = make_app(service(guard, recorder=events, **options), KEY)
+    def begin(guard: Guard, service: type[Service] = Service, *, instead: bool = False) -> Gateway:
+        app = make_app(service(Edition.of(guard, instead=instead), events), KEY)
         transport = httpx.ASGITransport(app=app)
         return Gateway(httpx.AsyncClient(transport=transport, base_url="http://guardrail"))
 

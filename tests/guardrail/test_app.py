@@ -14,6 +14,7 @@ from guard.cli import main
 from guard.guard import Guard
 from guard.guardrail import app as module
 from guard.guardrail.app import make_app
+from guard.guardrail.edition import Edition
 from guard.guardrail.service import Service
 from tests.engine.servers import Server, environment, free_port
 from tests.guardrail.conftest import Start
@@ -64,7 +65,7 @@ async def test_everything_else_is_not_there(start: Start, reading: Guard) -> Non
 
 
 async def test_health_tells_the_truth(reading: Guard) -> None:
-    service = Service(reading)
+    service = Service(Edition.of(reading, instead=False))
     transport = httpx.ASGITransport(app=make_app(service, KEY))
     async with httpx.AsyncClient(transport=transport, base_url="http://guardrail") as client:
         assert (await client.get("/health")).json() == {"guard": "ok"}
@@ -104,6 +105,15 @@ def test_a_missing_bundle_is_told(
     monkeypatch.setenv(module.KEY, KEY)
     assert main(["guardrail", "--bundle", str(tmp_path / "none")]) == 2
     assert str(tmp_path / "none") in capsys.readouterr().err
+
+
+def test_a_bundle_that_will_not_do_leaves_no_audit(
+    corrupting: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(module.KEY, KEY)
+    monkeypatch.setenv("GUARD_AUDIT", str(tmp_path / "audit"))
+    assert main(["guardrail", "--bundle", str(corrupting.bundle.path)]) == 2
+    assert not (tmp_path / "audit").exists()
 
 
 def test_the_command_serves(

@@ -10,6 +10,7 @@ import pytest
 from guard.errors import EngineError
 from guard.guard import Guard
 from guard.guardrail.app import make_app
+from guard.guardrail.edition import Edition
 from guard.guardrail.service import Service
 from guard.proxy.renewing import reloader
 from guard.versions import new_version
@@ -28,7 +29,7 @@ class Kept:
         self.folder, self.guard = folder, reading
         self.targets: Any = [one.model_dump() for one in reading.bundle.manifest.targets]
         self.write()
-        self.service = Service(Guard.load(folder), recorder=events)
+        self.service = Service(Edition.of(Guard.load(folder), instead=False), events)
         self.looks = reloader(self.service, folder, events, 1.0)
         transport = httpx.ASGITransport(app=make_app(self.service, KEY))
         self.gateway = Gateway(httpx.AsyncClient(transport=transport, base_url="http://guardrail"))

@@ -10,6 +10,7 @@ import pytest
 
 from guard.errors import AuditError, EngineError
 from guard.guard import Guard
+from guard.guardrail.edition import Edition
 from guard.guardrail.service import UNCHECKED, UNJUDGED, Service
 from tests.guardrail.conftest import Events, Start
 from tests.guardrail.gateway import Gateway, Stopped, user
@@ -356,7 +357,7 @@ async def test_a_call_that_is_too_large_is_blocked(start: Start, reading: Guard)
 
 def test_what_a_guardrail_cannot_do_does_not_start(corrupting: Guard) -> None:
     with pytest.raises(EngineError, match=r"target vessmere: 'corrupt'.*--instead refuse"):
-        Service(corrupting)
+        Edition.of(corrupting, instead=False)
 
 
 async def test_unless_it_is_to_be_refused_instead(start: Start, corrupting: Guard) -> None:
