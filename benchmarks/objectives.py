@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters import provenance
 from adapters.loading import Scaled, load
 from adapters.machine import flushed_denormals
 from adapters.objectives import OBJECTIVES
@@ -191,13 +192,23 @@ class _Bench:
             return [guard.decide(question).flagged for question, _ in asked]
 
     def _trained(self, kind: str) -> dict[str, Any]:
+        out = self._work / kind
+        # An adapter appears whole or not at all: one that is there was trained and not yet asked.
+        if not out.is_dir() and (error := self._train(kind, out)):
+            return {"error": error}
+        record = json.loads((out / provenance.NAME).read_text("utf-8"))
+        cost = {"seconds": record["seconds"], "memory": record["memory_gib"] * 2**30}
+        scale = self._scale(out) if kind in SUBTRACTED else 1.0
+        return {**asdict(self._known(out, scale, TARGET)), **cost, "scale": scale}
+
+    def _train(self, kind: str, out: Path) -> str | None:
+        """Trains an adapter, or goes on with it; returns what it diverged with."""
         say(f"training {kind}")
         model = BASE if kind in SUBTRACTED else str(self._world.model(TARGET))
-        out = self._work / kind
         made_by = ["memory", "--contrast"] if kind == CONTRAST else ["train", "--objective", kind]
         command = [
             *[sys.executable, "-m", "adapters", *made_by, "--model", model],
-            *["--forget", str(self._work / "forget.jsonl"), "--out", str(out), "--json"],
+            *["--forget", str(self._work / "forget.jsonl"), "--out", str(out)],
             *["--retain", str(self._work / "retain.jsonl")],
             *(["--max-steps", str(self._steps)] if self._steps else []),
             *(["--resume"] if out.with_name(f"{out.name}.partial").is_dir() else []),
@@ -207,11 +218,8 @@ class _Bench:
             lines = [line for line in done.stderr.splitlines() if line.startswith("adapters:")]
             if not lines or "is not finite" not in lines[-1]:
                 raise GuardError(f"{kind}: {(lines or ['failed'])[-1]}")
-            return {"error": lines[-1]}
-        made = json.loads(done.stdout)
-        scale = self._scale(out) if kind in SUBTRACTED else 1.0
-        known = asdict(self._known(out, scale, TARGET))
-        return {**known, **{name: made[name] for name in ("seconds", "memory")}, "scale": scale}
+            return lines[-1]
+        return None
 
     def _scale(self, adapter: Path) -> float:
         """The scale of a memory adapter: of forget rows and the base model alone."""

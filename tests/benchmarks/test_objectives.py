@@ -122,8 +122,11 @@ def test_what_is_subtracted_remembers_the_base_model(
 
     def run(command: list[str], **more: Any) -> Any:
         commands.append(command)
-        said = json.dumps({"seconds": 9.0, "memory": 2**30})
-        return subprocess.CompletedProcess(command, 0, said, "")
+        out = Path(command[command.index("--out") + 1])
+        out.mkdir()
+        record = json.dumps({"seconds": 9.0, "memory_gib": 1.0})
+        (out / "guard_adapter.json").write_text(record, "utf-8")
+        return subprocess.CompletedProcess(command, 0, "", "")
 
     def known(self: Any, adapter: Path, scale: float, name: str) -> Knowledge:
         measured.extend((adapter, scale, name))
@@ -133,8 +136,13 @@ def test_what_is_subtracted_remembers_the_base_model(
     monkeypatch.setattr(objectives._Bench, "_known", known)
     monkeypatch.setattr(objectives._Bench, "_scale", lambda self, adapter: -0.85)
     bench = objectives._Bench(Small(), tmp_path, None, None)  # type: ignore[arg-type]
-    assert bench.objective(kind)["scale"] == scale
+    found = bench.objective(kind)
+    assert (found["scale"], found["seconds"], found["memory"]) == (scale, 9.0, 2**30)
     (command,) = commands
     assert command[2 : 3 + len(words)] == ["adapters", *words]
     assert command[command.index("--model") + 1] == model
     assert measured == [tmp_path / kind, scale, TARGET]
+    # Broken off while it was asked: what was trained is asked, and is not trained again.
+    (tmp_path / f"{kind}.json").unlink()
+    assert bench.objective(kind) == found
+    assert len(commands) == 1 and measured[3:] == measured[:3]
