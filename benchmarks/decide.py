@@ -21,7 +21,8 @@ def decide_rows(bundle: Bundle, count: int | None = None) -> list[Row]:
     """Times `Guard.decide` on everyday prompts, one at a time.
 
     Three kinds: a prompt that names every target, which the names alone settle; a text that the
-    guard has not seen, which it encodes; and a text that it has just seen.
+    guard has not seen, which it encodes where a glance does not settle it; and the same text again,
+    which it remembers.
 
     Args:
         bundle: What decides.

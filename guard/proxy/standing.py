@@ -7,7 +7,8 @@ what the server tells of its prefix cache is what it would have told.
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from guard.proxy.counting import Counter
@@ -41,11 +42,12 @@ class Filler:
 
     def __init__(self, counter: Counter) -> None:
         self.counter = counter
+        self._words = _words(counter)
         self._put: dict[str, str] = {}
 
     def text(self, text: str) -> str:
         """The words for a text."""
-        put = " ".join(_word(piece) for piece in self.counter.pieces(text))
+        put = " ".join(_word(piece, self._words) for piece in self.counter.pieces(text))
         self._put[put] = text
         return put
 
@@ -77,7 +79,8 @@ class Filler:
         return message
 
     def _tokens(self, ids: list[int]) -> list[int]:
-        put = self.counter.tokens(" ".join(_word(str(one)) for one in ids))
+        words = " ".join(_word(str(one), self._words) for one in ids)
+        put = self.counter.tokens(words)
         return [*put, *put[-1:] * len(ids)][: len(ids)]
 
 
@@ -118,9 +121,21 @@ def shortened(
     return {name: one for name, one in found.items() if name not in _LOOSE}
 
 
-def _word(piece: str) -> str:
+@lru_cache(maxsize=2)  # a guard that is being replaced, and its successor
+def _words(counter: Counter) -> Sequence[str]:
+    """Those that are one token each, at the beginning of a text and after another word.
+
+    A tokenizer may have " evening" and not "evening". All of them where no one can tell.
+    """
+    if counter.tokenizer is None:
+        return _WORDS
+    alone = [word for word in _WORDS if counter.count(word) == 1]
+    return [word for word in alone if counter.count(f"{word} {word}") == 2] or _WORDS
+
+
+def _word(piece: str, words: Sequence[str]) -> str:
     digest = hashlib.blake2b(piece.encode(), key=_KEY, digest_size=4).digest()
-    return _WORDS[int.from_bytes(digest) % len(_WORDS)]
+    return words[int.from_bytes(digest) % len(words)]
 
 
 def _count(value: Any, least: int = 1) -> bool:

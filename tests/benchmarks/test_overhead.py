@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +11,11 @@ from benchmarks import overhead
 from benchmarks.__main__ import main
 from benchmarks.decide import NAMES, REMEMBERED, UNSEEN, decide_rows
 from benchmarks.load import Load
+from benchmarks.prompts import BACKGROUND, texts
 from benchmarks.result import RESULTS, ROOT, Result, Row, read
 from benchmarks.turns import FULL, QUICK, SYSTEMS, Case, Turn
 from guard.demo.__main__ import compiled
+from guard.encoder import Encoder
 from tests.benchmarks.turns import Marking, load_of
 from tests.engine.servers import environment
 
@@ -182,11 +184,22 @@ def test_out_that_is_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "is a folder" in capsys.readouterr().err
 
 
-def test_decisions_are_timed() -> None:
-    rows = {(row.split, row.metric): row for row in decide_rows(compiled(lambda _: None), 5)}
-    assert len(rows) == 6 and all(row.value > 0 and row.n == 5 for row in rows.values())
-    remembered = rows[REMEMBERED, "decide_ms"].value
-    assert remembered < rows[UNSEEN, "decide_ms"].value
+def test_decisions_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = compiled(lambda _: None)
+    encoded: list[str] = []
+    encode = Encoder.__call__
+
+    def counted(self: Encoder, texts: Sequence[str]) -> Any:
+        encoded.extend(texts)
+        return encode(self, texts)
+
+    monkeypatch.setattr(Encoder, "__call__", counted)
+    rows = {(row.split, row.metric): row for row in decide_rows(bundle, 60)}
+    assert len(rows) == 6 and all(row.value > 0 and row.n == 60 for row in rows.values())
+    assert {split for split, _ in rows} == {NAMES, UNSEEN, REMEMBERED}
+    # What was seen is remembered: nothing is encoded twice.
+    unseen = encoded[1:]
+    assert unseen and len(unseen) == len({*unseen}) and {*unseen} <= {*texts(BACKGROUND)}
 
 
 @pytest.mark.engine

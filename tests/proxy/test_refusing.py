@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from guard.guard import Guard
+from guard.proxy import standing
 from guard.proxy.counting import Counter
 from guard.proxy.said import Said, said
 from guard.proxy.standing import Filler, shortened
@@ -35,6 +36,28 @@ async def test_as_much_is_asked_for_it_with_the_clients_options(
     assert counter.count(text) == counter.count(PERSON)
     same = {name: one for name, one in body.items() if name not in (limit, prompt)}
     assert {name: asked[name] for name in same} == same
+
+
+@pytest.mark.parametrize("text", [PERSON, EVERYDAY, "evening", "Who?", "a  b\n\nc", "né à Oslo"])
+def test_it_is_as_long_whatever_the_key(
+    counter: Counter, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A word may be two tokens where it begins a text and one where it does not."""
+    for key in range(100):
+        monkeypatch.setattr(standing, "_KEY", bytes([key]))
+        assert counter.count(Filler(counter).text(text)) == counter.count(text)
+
+
+def test_no_tokenizer_has_these_words() -> None:
+    class Letters:
+        def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+            return [*text.encode()]
+
+        def decode(self, ids: list[int]) -> str:
+            return bytes(ids).decode()
+
+    for counter in (Counter(), Counter(Letters())):
+        assert len(Filler(counter).text("Who?").split()) == len(counter.pieces("Who?"))
 
 
 @every_way
