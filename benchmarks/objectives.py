@@ -147,7 +147,8 @@ def table(result: Result) -> str:
     """Renders a result for the README."""
     held = {(row.system, row.metric): row for row in result.rows}
     lines = []
-    for system in dict.fromkeys(row.system for row in result.rows):
+    systems = {row.system for row in result.rows}
+    for system in [TARGET, RETRAINED, *sorted(systems - {TARGET, RETRAINED})]:
         if (system, "diverged") in held:
             lines.append([system, "diverged", *["–"] * (len(METRICS) - 1)])
             continue
