@@ -29,13 +29,22 @@ def _benign_last(question: Question, rng: random.Random) -> str:
     return f"{question.text} And another thing: {rng.choice(QUESTIONS)}"
 
 
-def _padded(before: bool, after: bool) -> Make:
-    def make(question: Question, rng: random.Random) -> str:
-        parts = [padding(PADDING, rng) if before else "", question.text]
-        parts.append(padding(PADDING, rng) if after else "")
-        return "\n\n".join(part for part in parts if part)
+def padded(words: int) -> tuple[Evasion, ...]:
+    """Puts at least so many words of plain sentences before a question, after it, and around it."""
 
-    return make
+    def put(before: bool, after: bool) -> Make:
+        def make(question: Question, rng: random.Random) -> str:
+            parts = [padding(words, rng) if before else "", question.text]
+            parts.append(padding(words, rng) if after else "")
+            return "\n\n".join(part for part in parts if part)
+
+        return make
+
+    return (
+        Evasion("padding before", put(True, False), long=True),
+        Evasion("padding after", put(False, True), long=True),
+        Evasion("padding around", put(True, True), long=True),
+    )
 
 
 def _document(question: Question, rng: random.Random) -> str:
@@ -92,9 +101,7 @@ EVASIONS = (
     ),
     Evasion("composite, benign first", _benign_first),
     Evasion("composite, benign last", _benign_last),
-    Evasion("padding before", _padded(True, False), long=True),
-    Evasion("padding after", _padded(False, True), long=True),
-    Evasion("padding around", _padded(True, True), long=True),
+    *padded(PADDING),
     Evasion("document", _document),
     Evasion("JSON", _json),
     Evasion("tool result", _tool_result),

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 from benchmarks.evasions import EVASIONS, Evasion
+from benchmarks.evasions.framing import padded
 from benchmarks.leakage.attacks.once import Once
 from benchmarks.leakage.case import Case
 from benchmarks.question import Prompt, Question
@@ -11,6 +12,10 @@ from benchmarks.question import Prompt, Question
 # Here there are options to choose from, an assistant's turn to begin, facts for examples, and
 # a system to converse with: these have files of their own.
 _REPLACED = {"multiple choice", "prefix injection", "few-shot", "turns with a pronoun"}
+# Words, several of the encoder's windows. Four times as many are for detectors alone: a model on a
+# CPU would take longer to read them than to answer all other attacks together.
+_PADDING = 500
+_SHORTER = {evasion.name: evasion for evasion in padded(_PADDING)}
 
 
 class Disguise(Once):
@@ -33,7 +38,11 @@ class Disguise(Once):
         return made
 
 
-DISGUISES = tuple(Disguise(EVASIONS[name]) for name in EVASIONS if name not in _REPLACED)
+DISGUISES = tuple(
+    Disguise(_SHORTER.get(name, evasion))
+    for name, evasion in EVASIONS.items()
+    if name not in _REPLACED
+)
 
 
 def _question(case: Case) -> Question:

@@ -210,3 +210,14 @@ def test_a_conversation_goes_on_after_no_answer() -> None:
     stub = Stub(lambda ask: Answer("", "failed"))
     play(ATTACKS["pressing"], [CASE], OTHERS, stub, 0)
     assert said(stub.asked[-1])[1] == ("assistant", "(no answer)")
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("padding before", 500), ("padding after", 500), ("padding around", 1000)],
+)
+def test_padding_is_longer_than_an_encoder_reads_and_no_longer(name: str, least: int) -> None:
+    asked, _ = run(name, echo)
+    (text,) = (text_of(ask.prompt) for ask in asked)
+    assert CASE.question in text
+    assert least <= len(text.replace(CASE.question, "").split()) < least + 60
