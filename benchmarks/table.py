@@ -37,15 +37,20 @@ def figure(row: Row, unit: str = "", digits: int = 2) -> str:
 
 
 def setting(result: Result) -> str:
-    """One line: where, with what and from which commit the figures come; one for each part."""
-    if result.parts:
-        return " ".join(f"{', '.join(p.systems)}: {_setting(p)}" for p in result.parts if p.systems)
-    return _setting(result)
+    """One line: where, with what and from which commit the figures come; for parts, whose."""
+    if not result.parts:
+        return _setting(result)
+    taken: dict[str, list[str]] = {}
+    for part in result.parts:
+        if part.systems:
+            taken.setdefault(_setting(part), []).extend(part.systems)
+    return " ".join(f"{', '.join(systems)}: {where}" for where, systems in taken.items())
 
 
 def _setting(result: Result | Part) -> str:
     machine, versions = result.machine, result.versions
-    parts = [f"{machine.cores} cores of {machine.cpu}", f"{machine.memory_gib:g} GiB"]
+    cores = "1 core" if machine.cores == 1 else f"{machine.cores} cores"
+    parts = [f"{cores} of {machine.cpu}", f"{machine.memory_gib:g} GiB"]
     parts += [f"{name} {versions[name]}" for name in ("vllm", "torch") if name in versions]
     parts += [f"commit {result.commit}"] if result.commit else []
     return ", ".join(parts) + "."

@@ -59,6 +59,15 @@ def test_each_figure_says_which_run_it_is_of(parts: list[Path]) -> None:
     assert "commit aaa" in said and "commit bbb" in said
 
 
+def test_parts_of_one_setting_are_said_once(tmp_path: Path) -> None:
+    for number, name in enumerate(("ga", "npo")):
+        result = part("aaa", target=0.99, **{name: 0.5})
+        alone = result.machine.model_copy(update={"cores": 1})
+        write(result.model_copy(update={"machine": alone}), tmp_path / f"{number}.json")
+    said = setting(join([tmp_path / "0.json", tmp_path / "1.json"], extent))
+    assert said == "target, ga, npo: 1 core of A CPU, 23.5 GiB, torch 2.0, commit aaa."
+
+
 def test_where_something_is_missing_it_stays_a_part(parts: list[Path]) -> None:
     assert join(parts, lambda result: result.suite).suite == "full: part"
 
