@@ -154,7 +154,7 @@ def test_each_has_the_retain_term_and_the_weights_of_its_source() -> None:
     assert terms["relearn"] == terms["spul"] == "nll+kl"
     weights = {kind: (each.forget_weight, each.retain_weight) for kind, each in found.items()}
     assert {kind: pair for kind, pair in weights.items() if pair != (1, 1)} == {
-        "satimp": (0.1, 1.0),
+        "satimp": (100.0, 1.0),  # its source: 0.1; see there
         "simnpo": (0.125, 1.0),
         "spul": (1.0, 0.5),
     }
