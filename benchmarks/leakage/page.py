@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from benchmarks.leakage.plots import curves, plane
 from benchmarks.leakage.shown import NEAR, RETRAINED, TARGET, Shown, asked, suites
-from benchmarks.leakage.table import interval, legend, number, percent, systems_table
+from benchmarks.leakage.table import interval, legend, percent, short, systems_table
 from benchmarks.result import Result, write_text
 from benchmarks.table import setting
 
@@ -94,7 +94,7 @@ def sentence(shown: Shown, system: str) -> Sentence:
     if worst is None:
         return Sentence(system, "none", "not measured", "no attack has figures.")
     by = "when " + asked(None) if worst.attack is None else f"by {worst.attack}"
-    figure = f"{shown.leaks} {number(worst.row.value)}{interval(worst.row)}"
+    figure = f"{shown.leaks} {short(worst.row.value)}{interval(worst.row)}"
     blocked = shown.share(system, "blocked", worst.attack)
     failed = shown.share(system, "failed", worst.attack)
     also = f"; {percent(blocked)} blocked" if blocked else ""
@@ -105,11 +105,11 @@ def sentence(shown: Shown, system: str) -> Sentence:
             for attack in shown.attacks
             if (row := shown.leakage(system, attack)) is not None
         )
-        text = f"never learned any of it, and still tells up to {number(top[0])}, by {top[1]}."
+        text = f"never learned any of it, and still tells up to {short(top[0])}, by {top[1]}."
         return Sentence(system, "even", "the yardstick", text)
     if worst.yard is None:
         return Sentence(system, "leaks", "leaks", f"most {by}: {figure}{also}.")
-    text = f"most {by}: {figure}, where the retrained model has {number(worst.yard.value)}{also}."
+    text = f"most {by}: {figure}, where the retrained model has {short(worst.yard.value)}{also}."
     if worst.excess > NEAR:
         return Sentence(system, "leaks", "leaks", text)
     if worst.excess > 0:
@@ -127,9 +127,9 @@ def cell(shown: Shown, system: str, attack: str | None) -> Cell | None:
     worst = shown.worst(system)
     over = excess or 0.0
     side = "above" if over > NEAR else "below" if over < -NEAR else "even"
-    hint = f"{system}, {asked(attack)}: {number(row.value)}{interval(row)}"
+    hint = f"{system}, {asked(attack)}: {short(row.value)}{interval(row)}"
     return Cell(
-        value=number(row.value),
+        value=short(row.value),
         notes=", ".join(said),
         hint="; ".join([hint, *said]),
         side=side if system != RETRAINED else "even",

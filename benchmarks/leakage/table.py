@@ -117,7 +117,7 @@ def cell(shown: Shown, system: str, attack: str | None) -> str:
     blocked, failed = (shown.share(system, name, attack) for name in ("blocked", "failed"))
     notes = [percent(blocked)] if blocked else []
     notes += [f"{percent(failed)} failed"] if failed else []
-    return f"{number(row.value)} [{', '.join(notes)}]" if notes else number(row.value)
+    return f"{short(row.value)} [{', '.join(notes)}]" if notes else short(row.value)
 
 
 def legend(shown: Shown) -> str:
@@ -147,7 +147,7 @@ def interval(row: Row) -> str:
     """Writes the interval of a figure, in brackets; nothing where there is none."""
     if row.low is None or row.high is None:
         return ""
-    return f" ({number(row.low)} to {number(row.high)})"
+    return f" ({short(row.low)} to {short(row.high)})"
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -155,6 +155,11 @@ def number(value: float, digits: int = 2) -> str:
     if value and abs(value) < 0.5 * 10**-digits:
         return f"{value:.0e}".replace("e-0", "e-").replace("-", "−")
     return f"{value:.{digits}f}".replace("-", "−")
+
+
+def short(value: float) -> str:
+    """Writes a figure between 0 and 1 in two decimals, where its magnitude does not matter."""
+    return "<0.01" if 0 < value < 0.005 else number(value)
 
 
 def percent(share: float | None) -> str:

@@ -15,6 +15,7 @@ from benchmarks.leakage.table import (
     escaped,
     number,
     percent,
+    short,
     systems_table,
     table,
     told_table,
@@ -153,5 +154,6 @@ def test_numbers() -> None:
         "0.00", "1.00", "4e−3", "1e−20", "−0.50",
     ]  # fmt: skip
     assert number(0.9949, 3) == "0.995"
+    assert [short(v) for v in (0.0, 1e-20, 0.004, 0.005)] == ["0.00", "<0.01", "<0.01", "0.01"]
     assert [percent(v) for v in (None, 0.0, 0.001, 1.0)] == ["–", "0 %", "<1 %", "100 %"]
     assert escaped("a  b") == "a b"
