@@ -11,6 +11,7 @@ from adapters import (
     memory,
     merge,
     registering,
+    retrain,
     scale,
     soft_prompt,
     train,
@@ -47,6 +48,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Command] = {
     "train": train,
     "memory": memory,
+    "retrain": retrain,
     "merge": merge,
     "assistant": assistant,
     "soft-prompt": soft_prompt,

@@ -9,26 +9,22 @@ and 5).
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from adapters import folder as folders
 from adapters import provenance
 from adapters.data.augment import counterparts
 from adapters.fit import Fitted, Report
 from adapters.merge import write_sum
-from adapters.objectives.negate import Negate, NegateOptions
 from adapters.settings import Settings
-from adapters.trainer import Trained, train
+from adapters.stages import remembered, workplace
+from adapters.trainer import Trained
 from guard.data import Row
-from guard.errors import ModelError
-from guard.identity import identify
 from guard.lora import WEIGHTS, read_lora
 
 MEMORY, MANNER = "memory", "manner"
-_OF_THE_MODEL = ("model", "tokenizer")
 
 
 def contrast(
@@ -58,24 +54,12 @@ def contrast(
     """
     from accelerate import Accelerator
 
-    folders.check(out)
-    work = out.with_name(f"{out.name}.partial")
-    if work.exists() and not resume:
-        raise ModelError(
-            f"{work}: a training that was broken off; go on with --resume, or remove it"
-        )
+    work = workplace(out, resume)
     learnt = {MEMORY: list(forget), MANNER: counterparts(forget, retain, settings.seed)}
-    made: dict[str, Trained] = {}
-    for name, rows in learnt.items():
-        place = work / name
-        held = provenance.read(place) if resume else None
-        if held is None:
-            objective = Negate(NegateOptions())
-            made[name] = train(
-                model, rows, (), place, settings, objective, resume=resume, report=report
-            )
-        else:
-            made[name] = Trained(place, _held(held, model, rows, settings, place))
+    made = {
+        name: remembered(model, rows, work / name, settings, resume=resume, report=report)
+        for name, rows in learnt.items()
+    }
     about = provenance.read(work / MEMORY) or {}
     made_of = {
         **{
@@ -99,31 +83,6 @@ def contrast(
         shutil.rmtree(work, ignore_errors=True)
     accelerator.wait_for_everyone()
     return Trained(out, fitted)
-
-
-def _held(
-    held: Mapping[str, Any], model: Path, rows: Sequence[Row], settings: Settings, place: Path
-) -> Fitted:
-    """What came of an adapter that is there already.
-
-    Raises:
-        ModelError: It was trained on something else.
-    """
-    wanted = {
-        "forget": provenance.rows(rows),
-        "settings": settings.model_dump(mode="json"),
-        "model": identify(model),
-    }
-    if any(held.get(name) != value for name, value in wanted.items()):
-        raise ModelError(f"{place}: of another training; remove its folder and start again")
-    return Fitted(
-        steps=held["steps"],
-        losses=held["losses"],
-        tokens=held["tokens"],
-        seconds=held["seconds"],
-        memory=int(held["memory_gib"] * 2**30),
-        stopped=held["stopped"],
-    )
 
 
 def _both(memory: Fitted, manner: Fitted) -> Fitted:

@@ -36,8 +36,13 @@ class Base:
         return int(self.model.config.get_text_config().num_hidden_layers)
 
 
-def load(folder: Path, settings: Settings) -> Base:
+def load(folder: Path, settings: Settings, reader: Path | None = None) -> Base:
     """Loads a causal language model to be trained.
+
+    Args:
+        folder: Its folder.
+        settings: How it is trained.
+        reader: The folder that the tokenizer is taken from, if it is another.
 
     Raises:
         ModelError: The folder holds none.
@@ -51,7 +56,7 @@ def load(folder: Path, settings: Settings) -> Base:
     disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(reader or folder)
         saved = AutoConfig.from_pretrained(folder).dtype or torch.float32
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=arithmetic(settings, device), use_safetensors=True

@@ -2,17 +2,24 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adapters.fit import Fitted, Progress, Report
 
 
-def say(folder: Path, fitted: "Fitted", *, as_json: bool, note: str = "") -> None:
+def say(
+    folder: Path,
+    fitted: "Fitted",
+    *,
+    as_json: bool,
+    note: str = "",
+    more: Mapping[str, Any] = {},
+) -> None:
     """Prints what came of a training: the folder, and the figures beside it.
 
     Args:
@@ -20,13 +27,14 @@ def say(folder: Path, fitted: "Fitted", *, as_json: bool, note: str = "") -> Non
         fitted: The figures.
         as_json: Whether all of it is for a program.
         note: A line for a person.
+        more: Further figures for a program.
     """
     from accelerate import Accelerator
 
     if not Accelerator().is_main_process:
         return
     if as_json:
-        print(json.dumps({"folder": str(folder), **asdict(fitted)}, indent=1))
+        print(json.dumps({"folder": str(folder), **asdict(fitted), **more}, indent=1))
         return
     last = fitted.losses[-1] if fitted.losses else {}
     figures = [f"{fitted.steps} steps", f"{fitted.seconds:.1f} s", f"{fitted.tokens} tokens"]

@@ -56,6 +56,7 @@ def train(
     mask: Wagle | None = None,
     continued: Path | None = None,
     beneath: Path | None = None,
+    tokenizer: Path | None = None,
     resume: bool = False,
     report: Report = lambda progress: None,
 ) -> Trained:
@@ -77,6 +78,8 @@ def train(
         beneath: A PEFT folder of the same rank, alpha and modules on other layers, which is at work
             while this is trained on ``settings.layers``. It stays as it is, bit for bit, and is
             part of what is written.
+        tokenizer: A model's folder whose tokenizer and chat template are taken in place of the
+            base model's own.
         resume: Whether to take up a training of the same that was broken off.
         report: Is told each step.
 
@@ -92,7 +95,7 @@ def train(
 
     accelerator = Accelerator()
     folders.check(out)
-    base = load(model, settings)
+    base = load(model, settings, tokenizer)
     vocabulary = provenance.tokens(base.tokenizer)
     for regularizer in regularizers:
         for path in regularizer.earlier:
@@ -134,6 +137,7 @@ def train(
         "alternative": None if other is None else provenance.rows(other),
         "model": identify(model),
         "tokenizer": vocabulary,
+        "template": None if tokenizer is None else identify(tokenizer),
         "continued": None if continued is None else provenance.file_hash(continued / WEIGHTS),
         "beneath": None if beneath is None else provenance.file_hash(beneath / WEIGHTS),
         "processes": accelerator.num_processes,

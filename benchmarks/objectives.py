@@ -39,15 +39,17 @@ __all__ = ["DESCRIPTION", "HELP", "options", "run", "table"]
 
 HELP = "what adapters of each objective have forgotten"
 DESCRIPTION = """\
-Train an adapter with each objective on a small model that has learned twenty invented authors, two
-of whom are to be forgotten; ask it about all of them, and compare it with the model retrained
-without the two. Two hours on two cores; --work keeps what is done, and goes on from there.
+Train an adapter with each objective, by `memory --contrast` and by `retrain`, on a small model that
+has learned twenty invented authors, two of whom are to be forgotten; ask it about all of them, and
+compare it with the model retrained without the two. Three hours on two cores; --work keeps what is
+done, and goes on from there.
 
 example:
   python -m benchmarks objectives --data data --models models --work work/
 """
 TARGET, RETRAINED = "target", "retrained"
 CONTRAST = "contrast"  # what `memory --contrast` makes
+RETRAIN = "retrain"  # what `retrain` makes
 SUBTRACTED = ("negate", CONTRAST)
 PARTS = ("spul", "uld")  # what soft prompts and assistants are trained with: no adapters
 METRICS = {
@@ -206,7 +208,9 @@ class _Bench:
         """Trains an adapter, or goes on with it; returns what it diverged with."""
         say(f"training {kind}")
         model = BASE if kind in SUBTRACTED else str(self._world.model(TARGET))
-        made_by = ["memory", "--contrast"] if kind == CONTRAST else ["train", "--objective", kind]
+        made_by = {CONTRAST: ["memory", "--contrast"], RETRAIN: ["retrain", "--base", BASE]}.get(
+            kind, ["train", "--objective", kind]
+        )
         command = [
             *[sys.executable, "-m", "adapters", *made_by, "--model", model],
             *["--forget", str(self._work / "forget.jsonl"), "--out", str(out)],
@@ -248,7 +252,7 @@ class _Bench:
 
 
 def _chosen(only: Sequence[str] | None) -> list[str]:
-    known = sorted({*OBJECTIVES.kinds(), CONTRAST} - {*PARTS})
+    known = sorted({*OBJECTIVES.kinds(), CONTRAST, RETRAIN} - {*PARTS})
     for name in only or ():
         if name not in known:
             raise GuardError(f"--only: no objective {name!r} (known: {', '.join(known)})")

@@ -1,5 +1,6 @@
 """A model of two small layers with the tokenizer of the real one, and rows for it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,4 +42,17 @@ def make_model(folder: Path, tokenizer: Any, seed: int = 0, **fields: Any) -> Pa
                 torch.nn.init.uniform_(value, 0.5, 1.5)
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_tuned(base: Path, adapter: Path, folder: Path) -> Path:
+    """Writes a model with an adapter merged into it, beside the base model's other files."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().save_pretrained(folder)
+    for path in base.iterdir():
+        if path.is_file() and not (folder / path.name).exists():
+            shutil.copy(path, folder)
     return folder

@@ -104,6 +104,7 @@ def test_an_unknown_objective_is_one_line(
         ("npo", ["train", "--objective", "npo"], "the target", 1.0),
         ("negate", ["train", "--objective", "negate"], objectives.BASE, -0.85),
         ("contrast", ["memory", "--contrast"], objectives.BASE, -0.85),
+        ("retrain", ["retrain", "--base", objectives.BASE], "the target", 1.0),
     ],
 )
 def test_what_is_subtracted_remembers_the_base_model(

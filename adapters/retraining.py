@@ -1,0 +1,192 @@
+"""Retraining behind a detector: some of what is kept, on the base model, served as an adapter.
+
+Retraining without the forget set is the definition of forgetting, and is too dear for a whole model
+(SISA, Bourtoule et al., arXiv 1912.03817, retrains a part of it). Behind a detector only flagged
+prompts are answered by what was retrained, so it need not know what is kept: it has to answer as
+the served model answers whatever it never learned. A LoRA of the base model that has learned some
+of the retain rows does. What is served is that LoRA less what the served model has learned since
+the base model, so that the latter cancels, and what is left has never seen the forget set.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from adapters import folder as folders
+from adapters import provenance
+from adapters.difference import difference
+from adapters.fit import Fitted, Report
+from adapters.merge import write_sum
+from adapters.settings import Settings
+from adapters.stages import remembered, workplace
+from guard.data import Row
+from guard.errors import DataError, ModelError
+from guard.identity import identify
+from guard.lora import WEIGHTS, read_lora
+
+LEARNT = "learnt"
+ROWS = 128
+_WORST = 0.9  # of the likelihood of the learned rows; below it, the adapter serves another model
+
+
+@dataclass(frozen=True)
+class Served:
+    """How far the adapter makes of the served model what was trained.
+
+    Attributes:
+        rank: Of the adapter.
+        kept: As of `adapters.difference.Difference`.
+        outside: Likewise.
+        trained: Mean of P(answer | question)^(1 / tokens) of the learned rows, to the base model
+            with the LoRA that was trained.
+        served: The same to the served model with the adapter.
+    """
+
+    rank: int
+    kept: float
+    outside: float
+    trained: float
+    served: float
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """An adapter that was made.
+
+    Attributes:
+        folder: Its PEFT folder.
+        fitted: What came of the training.
+        rows: How many rows were learned.
+        served: How far it serves what was trained.
+    """
+
+    folder: Path
+    fitted: Fitted
+    rows: int
+    served: Served
+
+
+def retrain(
+    model: Path,
+    base: Path,
+    retain: Sequence[Row],
+    out: Path,
+    settings: Settings,
+    *,
+    forget: Sequence[Row] = (),
+    rows: int = ROWS,
+    served_rank: int = 32,
+    resume: bool = False,
+    report: Report = lambda progress: None,
+) -> Retrained:
+    """Trains on some of the retain rows, and writes the adapter that is served.
+
+    Args:
+        model: The served model's folder; its tokenizer and chat template are used.
+        base: The folder of the model that it was tuned from, and that never learned the forget set.
+        retain: What is kept, and nothing of what is forgotten.
+        out: The PEFT folder to make. What was trained lies in ``OUT.partial`` until it is.
+        settings: How the LoRA is trained.
+        forget: What must not be learned: retain rows that are among them are an error.
+        rows: How many rows are learned, spread evenly; all, where there are not as many.
+        served_rank: Rank that holds what the served model has learned since the base model.
+        resume: Whether to take up what was broken off.
+        report: Is told each step.
+
+    Raises:
+        DataError: There is no row with an answer, or one that is to be forgotten.
+        ModelError: The models have other shapes or tokenizers; the rank holds too little of what
+            the served model learned; or as of `adapters.trainer.train`.
+    """
+    from accelerate import Accelerator
+
+    work = workplace(out, resume)
+    if served_rank < 1:
+        raise DataError("--served-rank: give 1 or more")
+    if both := set(retain) & set(forget):
+        raise DataError(f"--retain: {len(both)} of its rows are to be forgotten; take them out")
+    learnt = evenly([row for row in retain if row.answer and not row.is_name], rows)
+    _same_tokens(model, base)
+    learned = difference(model, base, served_rank)
+    made = remembered(
+        base, learnt, work / LEARNT, settings, tokenizer=model, resume=resume, report=report
+    )
+    lora = read_lora(made.folder, base)
+    rank = lora.r + served_rank
+
+    def fill(temp: Path) -> None:
+        write_sum(temp, [lora, learned.lora], (1.0, -1.0), rank)
+        read_lora(temp, model)  # what cannot be served is not handed out
+        likely = [_likely(base, made.folder, model, learnt), _likely(model, temp, model, learnt)]
+        served = Served(rank, learned.kept, learned.outside, *likely)
+        if likely[1] < _WORST * likely[0]:
+            raise ModelError(
+                f"--served-rank: {served_rank} holds {learned.kept:.1%} of what {model} has "
+                f"learned in its linear layers ({learned.outside:.1%} is outside of them): learned "
+                f"rows are {likely[1]:.2f} likely as served, {likely[0]:.2f} as trained; give a "
+                "higher rank, or the model that it was tuned from"
+            )
+        about = provenance.read(made.folder) or {}
+        made_of = {
+            **{name: about[name] for name in ("options", "settings", "tokenizer")},
+            "objective": "retrain",
+            "model": identify(model),
+            "base": identify(base),
+            "forget": provenance.rows(forget),
+            "retain": provenance.rows(retain),
+            "retrained": {
+                "learnt": provenance.rows(learnt),
+                "weights": provenance.file_hash(made.folder / WEIGHTS),
+                **asdict(served),
+            },
+        }
+        provenance.write(temp, made_of, made.fitted)
+
+    accelerator = Accelerator()
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        folders.write(out, fill)
+        shutil.rmtree(work, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    said = (provenance.read(out) or {})["retrained"]  # as every process finds it
+    served = Served(**{field.name: said[field.name] for field in fields(Served)})
+    return Retrained(out, made.fitted, len(learnt), served)
+
+
+def evenly(rows: Sequence[Row], count: int) -> list[Row]:
+    """Some of the rows, as far apart as they can be: a file's neighbours are about the same.
+
+    Raises:
+        DataError: There is none, or none is wanted.
+    """
+    if not rows:
+        raise DataError("--retain: holds no question with an answer")
+    if count < 1:
+        raise DataError("--rows: give 1 or more")
+    count = min(count, len(rows))
+    return [rows[n * len(rows) // count] for n in range(count)]
+
+
+def _same_tokens(model: Path, base: Path) -> None:
+    from transformers import AutoTokenizer
+
+    try:
+        held = [provenance.tokens(AutoTokenizer.from_pretrained(path)) for path in (model, base)]
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{model}, {base}: no tokenizer: {reason}") from None
+    if held[0] != held[1]:
+        raise ModelError(f"{base}: its tokenizer is not that of {model}; give its own base")
+
+
+def _likely(model: Path, adapter: Path, reader: Path, rows: Sequence[Row]) -> float:
+    """How likely a model with an adapter finds rows' answers, in another's chat template."""
+    from transformers import AutoTokenizer
+
+    from adapters.loading import Scaled, load
+    from adapters.questions import Questions
+
+    _, _, loaded = load(str(model))
+    tokenizer = AutoTokenizer.from_pretrained(reader)
+    return Questions(tokenizer, rows, "probability").read(Scaled(loaded, adapter).model)
