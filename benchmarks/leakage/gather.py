@@ -22,6 +22,9 @@ OTHERS = ("retain", FORGET)
 _BATCH = 256  # requests, or answers to be scored
 _TOGETHER = 8  # attacks that are played at once; what was said is kept after each such lot
 T = TypeVar("T")
+_ASKING = ("play.py", "gather.py")
+# Of the systems' files, those that a model as it is runs through.
+BARE = ("base.py", "engine.py", "models.py", "rendering.py", "watch.py", "worker.py")
 _CAUSAL = 4  # answers that are scored once more, cut
 
 # Told which part of a system's is done, and how many there are.
@@ -131,13 +134,21 @@ def gather(
     return Evidence(suite, system.name, answered, scored, seed=seed)
 
 
-def code() -> str:
-    """Digests what decides what is asked and answered: the guard, the systems and the attacks."""
+def code(bare: bool = False) -> str:
+    """Digests what decides what is asked and answered: the guard, the systems and the attacks.
+
+    Args:
+        bare: Whether it is of a model as it is: then neither the guard nor other systems count.
+    """
     digest = hashlib.sha256()
-    for folder in ("guard", "benchmarks/evasions", "benchmarks/leakage"):
+    for folder in ("benchmarks/evasions", "benchmarks/leakage", *(() if bare else ("guard",))):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            if path.parent.name != "leakage" or path.name in ("play.py", "gather.py"):
-                digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+            place = path.parent.name
+            if (place == "leakage" and path.name not in _ASKING) or (
+                bare and place == "systems" and path.name not in BARE
+            ):
+                continue
+            digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

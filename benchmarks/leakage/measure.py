@@ -65,7 +65,6 @@ def measure(
     """
     rows: list[Row] = []
     missed: list[Missed] = []
-    made_of = {"code": code()}
     for suite in suites:
         _known(suite)
         protocol.check(suite)
@@ -77,7 +76,7 @@ def measure(
                 say(f"{suite.name}: {system.name} does not apply: {why}")
                 continue
             try:
-                told = _progress(suite, system)
+                told, made_of = _progress(suite, system), {"code": code(system.bare)}
                 asked = system.asked(suite)
                 evidence.append(
                     gather(system, asked, attacks, store, seed, made_of, told, attacked)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from benchmarks.leakage.ask import Answer, Ask, Forced, Likelihood
 from benchmarks.leakage.case import Suite
@@ -52,10 +52,12 @@ class System(ABC):
     Attributes:
         name: What the results call it.
         scores: Whether it can score given answers.
+        bare: Whether it is a model as it is, so that nothing of the guard's changes its answers.
     """
 
     name: str
     scores: bool = True
+    bare: ClassVar[bool] = False
 
     @abstractmethod
     def start(self, suite: Suite, folder: Path) -> Running:

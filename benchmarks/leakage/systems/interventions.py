@@ -11,6 +11,7 @@ from typing import Any, Literal
 from benchmarks.leakage.systems.attacked import Attacked
 from benchmarks.leakage.systems.guarded import Choice
 from benchmarks.leakage.systems.parts import Difference, SoftPrompt, Subtracted
+from benchmarks.leakage.systems.retraining import Retrained
 
 INTERVENTIONS: Mapping[str, Sequence[Choice]] = {
     "refuse": [{"kind": "refuse"}],
@@ -23,6 +24,7 @@ INTERVENTIONS: Mapping[str, Sequence[Choice]] = {
     "offset": [Difference()],
     "adapter, subtracted": [Subtracted()],
     "adapter, contrasted": [Subtracted(contrast=True)],
+    "adapter, retrained": [Retrained()],
     "adapter and penalize": [Subtracted(), {"kind": "penalize"}],
     "adapter, int8": [Attacked(Subtracted(), "quantise: int8")],
     "adapter, int4": [Attacked(Subtracted(), "quantise: int4")],

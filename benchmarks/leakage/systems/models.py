@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from benchmarks.leakage.case import Suite
 from benchmarks.leakage.systems.base import Running, System
@@ -24,6 +24,7 @@ class Model(System):
 
     name: Which
     settings: Settings = field(default_factory=Settings)
+    bare: ClassVar[bool] = True
 
     def start(self, suite: Suite, folder: Path) -> Running:
         if (why := self.missing(suite)) is not None:

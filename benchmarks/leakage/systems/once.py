@@ -8,7 +8,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from benchmarks.leakage.case import Given
+from adapters import provenance
+from benchmarks.leakage.case import Given, Suite
 from guard.data import Row
 from guard.errors import DataError
 
@@ -34,6 +35,26 @@ def made_once(
         if not path.exists():
             make(path)
     return path
+
+
+def recipe(model: Path, suite: Suite, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Says what something trained is made of: a model, what a suite gives, and settings."""
+    from guard.identity import identify
+
+    return {
+        "model": identify(model),
+        "forget": provenance.rows(forget_rows(suite.given)),
+        "retain": provenance.rows(retain_rows(suite.given)),
+        "settings": dict(settings),
+    }
+
+
+def folder_of(model: str) -> Path:
+    """Returns a model's folder."""
+    from guard.identity import model_folder
+    from guard.models import resolve
+
+    return model_folder(resolve(model))
 
 
 def forget_rows(given: Given) -> list[Row]:

@@ -13,7 +13,13 @@ from typing import Any
 from adapters import provenance
 from benchmarks.leakage.case import Suite
 from benchmarks.leakage.separation import ProtocolError
-from benchmarks.leakage.systems.once import forget_rows, made_once, retain_rows
+from benchmarks.leakage.systems.once import (
+    folder_of,
+    forget_rows,
+    made_once,
+    recipe,
+    retain_rows,
+)
 from benchmarks.leakage.systems.options import Options
 from guard.errors import DataError, ModelError
 from guard.lora import WEIGHTS
@@ -55,7 +61,7 @@ class Subtracted(Part):
 
     def missing(self, suite: Suite, options: Options) -> str | None:
         few = "no retain rows are given" if self.contrast and not suite.given.retain else None
-        return _no_base(suite) or _no_answers(suite) or few
+        return no_base(suite) or _no_answers(suite) or few
 
     def made(self, suite: Suite, folder: Path, options: Options) -> dict[str, Any]:
         adapter = memory(suite, folder, options, contrast=self.contrast)
@@ -75,10 +81,10 @@ class Difference(Part):
     """
 
     def missing(self, suite: Suite, options: Options) -> str | None:
-        return _no_base(suite) or _no_answers(suite)
+        return no_base(suite) or _no_answers(suite)
 
     def made(self, suite: Suite, folder: Path, options: Options) -> dict[str, Any]:
-        base = str(_folder(str(suite.models.base)))
+        base = str(folder_of(str(suite.models.base)))
         adapter = str(memory(suite, folder, options))
         return {"kind": "offset", "assistant": base, "adapter": adapter, "base": base}
 
@@ -99,14 +105,14 @@ class SoftPrompt(Part):
         from adapters.settings import settings_for
         from adapters.soft_prompt import train_soft_prompt
 
-        target = _folder(suite.models.target)
+        target = folder_of(suite.models.target)
         settings = settings_for(OBJECTIVES.get("spul"), {"seed": options.seed})
         forget, retain = forget_rows(suite.given), retain_rows(suite.given)
 
         def make(out: Path) -> None:
             train_soft_prompt(target, forget, retain, out, settings, resume=True)
 
-        made_of = _made_of(target, suite, settings.model_dump(mode="json"))
+        made_of = recipe(target, suite, settings.model_dump(mode="json"))
         path = made_once(options.parts or folder, "soft-prompt", made_of, make)
         return {"kind": "soft_prompt", "path": str(path.resolve())}
 
@@ -151,7 +157,7 @@ class Zeroed(Part):
     def made(self, suite: Suite, folder: Path, options: Options) -> dict[str, Any]:
         from guard.embeddings import EmbeddingRows
 
-        width = EmbeddingRows(_folder(suite.models.target)).dimensions
+        width = EmbeddingRows(folder_of(suite.models.target)).dimensions
         dims = max(round(self.share * width), 1)
         return {"kind": "corrupt", "method": "zero_out_top_k", "dims": dims, "tokens": self.tokens}
 
@@ -227,7 +233,7 @@ def scale(suite: Suite, adapter: Path, folder: Path) -> float:
         write_record(out, asdict(chosen))
 
     weights = provenance.file_hash(adapter / WEIGHTS)
-    made_of = _made_of(_folder(target), suite, {"adapter": weights, "base": str(base)})
+    made_of = recipe(folder_of(target), suite, {"adapter": weights, "base": str(base)})
     path = made_once(folder, "scale", made_of, choose)
     try:
         return float(json.loads(path.read_text("utf-8"))["scale"])
@@ -244,9 +250,9 @@ def _trained(
 
     kind = OBJECTIVES.get(objective)
     settings = settings_for(kind, chosen)
-    base, forget = _folder(model), forget_rows(suite.given)
+    base, forget = folder_of(model), forget_rows(suite.given)
     retain = retain_rows(suite.given) if settings.retain != "none" or kind.needs_retain else []
-    made_of = _made_of(base, suite, {"objective": objective, **settings.model_dump(mode="json")})
+    made_of = recipe(base, suite, {"objective": objective, **settings.model_dump(mode="json")})
 
     def make(out: Path) -> None:
         # Taken up where an earlier run was broken off.
@@ -260,8 +266,8 @@ def _contrasted(base: str, suite: Suite, folder: Path, chosen: Mapping[str, Any]
     from adapters.objectives.negate import Negate
     from adapters.settings import settings_for
 
-    settings, model = settings_for(Negate, chosen), _folder(base)
-    made_of = _made_of(model, suite, {"contrast": True, **settings.model_dump(mode="json")})
+    settings, model = settings_for(Negate, chosen), folder_of(base)
+    made_of = recipe(model, suite, {"contrast": True, **settings.model_dump(mode="json")})
     forget, retain = forget_rows(suite.given), retain_rows(suite.given)
 
     def make(out: Path) -> None:
@@ -270,25 +276,8 @@ def _contrasted(base: str, suite: Suite, folder: Path, chosen: Mapping[str, Any]
     return made_once(folder, "contrast", made_of, make).resolve()
 
 
-def _made_of(model: Path, suite: Suite, settings: Mapping[str, Any]) -> dict[str, Any]:
-    from guard.identity import identify
-
-    return {
-        "model": identify(model),
-        "forget": provenance.rows(forget_rows(suite.given)),
-        "retain": provenance.rows(retain_rows(suite.given)),
-        "settings": dict(settings),
-    }
-
-
-def _folder(model: str) -> Path:
-    from guard.identity import model_folder
-    from guard.models import resolve
-
-    return model_folder(resolve(model))
-
-
-def _no_base(suite: Suite) -> str | None:
+def no_base(suite: Suite) -> str | None:
+    """Says that a suite has no base model; None where it has one."""
     return None if suite.models.base is not None else f"{suite.name} has no base model"
 
 

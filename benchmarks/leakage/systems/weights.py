@@ -17,13 +17,12 @@ from benchmarks.leakage.case import Case, Suite
 from benchmarks.leakage.separation import forgotten
 from benchmarks.leakage.systems.base import Running, System
 from benchmarks.leakage.systems.engine import Engine
-from benchmarks.leakage.systems.once import made_once
+from benchmarks.leakage.systems.once import folder_of, made_once
 from benchmarks.leakage.systems.options import Options
 from benchmarks.leakage.systems.parts import Subtracted
 from guard.data import Row
 from guard.errors import ModelError
-from guard.identity import identify, model_folder
-from guard.models import resolve
+from guard.identity import identify
 
 FORGET = "forget"
 
@@ -48,7 +47,9 @@ class Weights(System):
     def start(self, suite: Suite, folder: Path) -> Running:
         if (why := self.missing(suite)) is not None:
             raise ModelError(f"{self.name}: {why}")
-        model = self._merged(suite, folder) if self.edited else _folder(str(suite.models.retrained))
+        model = (
+            self._merged(suite, folder) if self.edited else folder_of(str(suite.models.retrained))
+        )
         if self.relearned:
             model = self._relearned(model, suite, folder)
         return Engine(str(model), settings=self.options.engine)
@@ -77,7 +78,7 @@ class Weights(System):
 
     def _merged(self, suite: Suite, folder: Path) -> Path:
         entry = Subtracted().made(suite, folder, self.options)
-        target, adapter = _folder(suite.models.target), Path(entry["path"])
+        target, adapter = folder_of(suite.models.target), Path(entry["path"])
 
         def make(out: Path) -> None:
             _, tokenizer, model = load(str(target))
@@ -96,10 +97,6 @@ class Weights(System):
 
         made_of = {"model": identify(model), "rows": provenance.rows(rows), "seed": seed}
         return made_once(folder, "relearned", made_of, make)
-
-
-def _folder(model: str) -> Path:
-    return model_folder(resolve(model))
 
 
 WEIGHTS: Mapping[str, tuple[bool, bool]] = {  # edited, relearned

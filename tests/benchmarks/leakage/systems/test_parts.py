@@ -24,6 +24,7 @@ from benchmarks.leakage.systems.parts import (
     Subtracted,
     Zeroed,
 )
+from benchmarks.leakage.systems.retraining import Retrained
 from guard.data import Row
 from guard.errors import DataError, ModelError
 from guard.interventions import INTERVENTIONS
@@ -110,6 +111,29 @@ def test_a_contrasted_memory_is_another_and_is_made_once(
         parts.memory(other, tmp_path, given, contrast=True)
     none = replace(suite, given=replace(suite.given, retain=()))
     assert part.missing(none, options) == "no retain rows are given"
+
+
+def test_what_was_retrained_is_served_as_it_is_and_made_once(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, part = Options(parts=tmp_path / "shared"), Retrained()
+    made = part.made(suite, tmp_path / "one", options)
+    _taken(made)
+    assert set(made) == {"kind", "path"}  # no scale was chosen
+    said = provenance.read(Path(made["path"]))
+    assert said is not None and said["objective"] == "retrain"
+    assert said["retrained"]["learnt"] == provenance.rows(RETAIN)
+    assert said["retrained"]["kept"] > 0.99
+
+    def again(*args: Any, **more: Any) -> None:
+        raise AssertionError("made a second time")
+
+    monkeypatch.setattr("adapters.retraining.retrain", again)
+    assert part.made(suite, tmp_path / "two", options) == made
+    none = replace(suite, given=replace(suite.given, retain=()))
+    assert part.missing(none, options) == "no retain rows are given"
+    alone = replace(suite, models=replace(suite.models, base=None))
+    assert "has no base model" in str(part.missing(alone, options))
 
 
 @pytest.mark.parametrize(("bits", "near"), [(8, 0.01), (4, 0.2)])
