@@ -1,10 +1,12 @@
 """From rows to a guarded server: the example of docs/training.md, as it stands there."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
+from adapters.__main__ import _parser
 from adapters.loading import load
 from benchmarks.knowledge import answered
 from tests.pages import at, blocks, commands
@@ -29,6 +31,14 @@ def test_the_example_goes_from_rows_to_answers() -> None:
         "curl",
         "curl",
     ]
+
+
+def test_every_command_of_the_page_is_one() -> None:
+    found = [shlex.split(one, comments=True)[3:] for one in commands(PAGE)
+             if one.startswith("python -m adapters ")]  # fmt: skip
+    assert {words[0] for words in found} >= {"train", "memory", "scale", "retrain", "shards"}
+    for words in found:
+        assert _parser().parse_args(words).command == words[0]
 
 
 @pytest.mark.engine
