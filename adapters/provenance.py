@@ -94,6 +94,10 @@ def card(fields: Mapping[str, Any]) -> str:
     settings = fields["settings"]
     retain = fields["retain"]["rows"] if fields.get("retain") else 0
     forget = (fields.get("pruned") or fields["forget"])["rows"]
+    rows, rank = f"{forget} forget rows and {retain} retain rows", settings["rank"]
+    if (retrained := fields.get("retrained")) is not None:
+        rank, losses = retrained["rank"], losses.replace("forget ", "")
+        rows = f"no forget row and {retrained['learnt']['rows']} of {retain} retain rows"
     return f"""\
 ---
 library_name: peft
@@ -101,8 +105,8 @@ tags: [lora, unlearning]
 ---
 # An unlearning adapter
 
-Trained with the objective `{fields["objective"]}` on {forget} forget rows and \
-{retain} retain rows: LoRA of rank {settings["rank"]}, {fields["steps"]} steps, mean losses of the \
+Trained with the objective `{fields["objective"]}` on {rows}: LoRA of rank {rank}, \
+{fields["steps"]} steps, mean losses of the \
 last epoch: {losses or "none"}.
 
 Made for the model with identity `{fields["model"][:16]}…`, to be served per request by Guard \

@@ -133,10 +133,11 @@ def retrain(
             "objective": "retrain",
             "model": identify(model),
             "base": identify(base),
-            "forget": provenance.rows(forget),
+            "forget": provenance.rows(()),  # none was learned
             "retain": provenance.rows(retain),
             "retrained": {
                 "learnt": provenance.rows(learnt),
+                "without": provenance.rows(forget),
                 "weights": provenance.file_hash(made.folder / WEIGHTS),
                 **asdict(served),
             },

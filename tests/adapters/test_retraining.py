@@ -98,6 +98,8 @@ def test_it_says_what_it_was_made_of_and_no_more(base: Path, tuned: Path, whole:
     assert held["forget"] == provenance.rows(())
     assert held["model"] == provenance_of(tuned) and held["base"] == provenance_of(base)
     assert sorted(path.name for path in whole.parent.iterdir()) == ["out"]
+    card = (whole / provenance.CARD).read_text("utf-8")
+    assert "`retrain` on no forget row and 4 of 4 retain rows: LoRA of rank 8, 6 steps" in card
     for path in whole.iterdir():
         assert b"Marrow" not in path.read_bytes()
     assert read_lora(whole, tuned).r == 4 + RANK
@@ -219,4 +221,7 @@ def test_the_command(
     assert main([*words, "--forget", str(tmp_path / "forget.jsonl")]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["folder"] == str(out) and told["rows"] == 3 and told["served"]["rank"] == 36
+    held = provenance.read(out)
+    assert held is not None and held["forget"]["rows"] == 0
+    assert held["retrained"]["without"] == provenance.rows(FORGET)
     assert told["served"]["kept"] > 0.99 and told["steps"] == 1
