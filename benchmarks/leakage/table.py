@@ -16,12 +16,13 @@ FIGURES = (
 )
 PARAPHRASE = "paraphrase"
 TOLD = "entity_leakage"
+_COLUMNS = 6  # of a table of attacks, beside the models that are compared with
 _TOLD = 0.02  # of what tells an answer: more counts
 _MARKUP = re.compile(r"[\\`*_\[\]<>]")
 
 
 def table(result: Result) -> str:
-    """Renders a result for the README and the terminal: up to three tables for each suite."""
+    """Renders a result for the README and the terminal: systems, what they told, and attacks."""
     parts = []
     found = suites(result)
     for shown in found:
@@ -32,7 +33,7 @@ def table(result: Result) -> str:
         if told[1]:
             parts.append(_written(*told))
         if shown.measured:
-            parts.append(_written(*attacks_table(shown)))
+            parts += [_written(*one) for one in attacks_tables(shown)]
             parts.append(f"{legend(shown)}\n")
     return "\n".join([*parts, f"{setting(result)}\n"])
 
@@ -98,15 +99,22 @@ def told_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
     return header, lines
 
 
-def attacks_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
-    """Returns the heading and the lines of the table of attacks, a column for each system."""
-    systems = [system for system in shown.ranked() if system not in (RETRAINED, TARGET)]
-    systems = [name for name in (TARGET, RETRAINED) if name in shown.systems] + systems
-    lines = [
-        [asked(attack), *(cell(shown, system, attack) for system in systems)]
-        for attack in shown.attacks
-    ]
-    return [f"forget {shown.leaks} by attack", *systems], lines
+def attacks_tables(shown: Shown) -> list[tuple[list[str], list[list[str]]]]:
+    """Returns the headings and the lines of the tables of attacks, a column for each system.
+
+    They are as many as can be read side by side; the models that are compared with are in each.
+    """
+    models = [name for name in (TARGET, RETRAINED) if name in shown.systems]
+    others = [system for system in shown.ranked() if system not in models]
+    tables = []
+    for some in [others[at : at + _COLUMNS] for at in range(0, len(others), _COLUMNS)] or [[]]:
+        systems = models + some
+        lines = [
+            [asked(attack), *(cell(shown, system, attack) for system in systems)]
+            for attack in shown.attacks
+        ]
+        tables.append(([f"forget {shown.leaks} by attack", *systems], lines))
+    return tables
 
 
 def cell(shown: Shown, system: str, attack: str | None) -> str:
@@ -121,7 +129,7 @@ def cell(shown: Shown, system: str, attack: str | None) -> str:
 
 
 def legend(shown: Shown) -> str:
-    """Says what the two tables show."""
+    """Says what the tables show."""
     compared = (
         "The worst attack is the one under which a system's answers hold most more than the "
         "retrained model's"
