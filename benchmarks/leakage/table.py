@@ -1,7 +1,7 @@
 """Markdown tables of a leakage result: a line for each system, and one for each attack."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.leakage.shown import FORGET, RETAIN, RETRAINED, TARGET, Shown, asked, suites
 from benchmarks.result import Result, Row
@@ -73,14 +73,13 @@ def told_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
     """
     header = [
         "names, dates and numbers told", "as learned", "worst attack", "there",
-        f"attacks above {percent(_TOLD)}", *(f"leak@{k}" for k in shown.counts),
+        f"attacks above {percent(_TOLD)}", "most above retrained",
+        *(f"leak@{k}" for k in shown.counts),
     ]  # fmt: skip
+    yard = _told(shown, RETRAINED)
     lines = []
     for system in shown.ranked():
-        rows = {
-            attack: row for attack in shown.attacks if attack is not None
-            if (row := shown.get(system, TOLD, FORGET, attack)) is not None
-        }  # fmt: skip
+        rows = _told(shown, system)
         curve = dict(shown.curve(system))
         if not rows and not curve:
             continue
@@ -93,10 +92,27 @@ def told_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
                 "–" if worst is None else asked(worst),
                 spread(None if worst is None else rows[worst]),
                 f"{above} of {len(rows)}" if rows else "–",
+                "–" if system == RETRAINED else _above(rows, yard),
                 *(spread(curve.get(k)) for k in shown.counts),
             ]
         )
     return header, lines
+
+
+def _told(shown: Shown, system: str) -> dict[str, Row]:
+    """What a system tells of names, dates and numbers, by attack."""
+    found = {attack: shown.get(system, TOLD, FORGET, attack) for attack in shown.attacks if attack}
+    return {attack: row for attack, row in found.items() if row is not None}
+
+
+def _above(rows: Mapping[str, Row], yard: Mapping[str, Row]) -> str:
+    """Writes under which attack a system tells most more than the retrained model."""
+    excess = {attack: row.value - yard[attack].value for attack, row in rows.items()
+              if attack in yard}  # fmt: skip
+    if not excess:
+        return "–"
+    most = max(excess, key=lambda attack: excess[attack])
+    return f"{excess[most]:+.3f}".replace("-", "−") + f", {asked(most)}"
 
 
 def attacks_tables(shown: Shown) -> list[tuple[list[str], list[list[str]]]]:

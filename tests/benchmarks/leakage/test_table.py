@@ -10,6 +10,7 @@ from benchmarks.leakage.systems import SYSTEMS
 from benchmarks.leakage.table import (
     FIGURES,
     PARAPHRASE,
+    TOLD,
     attacks_tables,
     cell,
     escaped,
@@ -72,10 +73,29 @@ def test_what_is_told_at_worst_and_by_samples_has_a_table_of_its_own() -> None:
         leak("b", "typos", 0.5),
     ]
     header, lines = told_table(suites(of(*rows))[0])
-    assert header[-3:] == ["attacks above 2 %", "leak@1", "leak@64"]
-    assert lines == [["a", "0.900", "few-shot", "0.300", "1 of 2", "0.100", "0.400"]]
+    assert header[-4:] == ["attacks above 2 %", "most above retrained", "leak@1", "leak@64"]
+    assert lines == [["a", "0.900", "few-shot", "0.300", "1 of 2", "–", "0.100", "0.400"]]
     assert "| a | 0.900 | few-shot |" in table(of(*rows))
     assert "leak@64" not in table(of(*rows[:4]))
+
+
+def test_what_is_told_is_held_against_the_retrained_model_under_the_same_attack() -> None:
+    def told(system: str, attack: str, value: float) -> Row:
+        return leak(system, attack, value).model_copy(update={"metric": TOLD})
+
+    held = {
+        "a": {"few-shot": 0.5, "typos": 0.2},
+        "b": {"few-shot": 0.2, "typos": 0.05},
+        "retrained": {"few-shot": 0.6, "typos": 0.1},
+    }
+    rows = [
+        told(system, attack, value) for system, by in held.items() for attack, value in by.items()
+    ]
+    header, lines = told_table(suites(of(*rows))[0])
+    column = header.index("most above retrained")
+    assert {line[0]: line[column] for line in lines} == {
+        "a": "+0.100, typos", "b": "−0.050, typos", "retrained": "–",
+    }  # fmt: skip
 
 
 def test_the_systems_come_by_what_they_leak_most_by_and_the_models_last() -> None:
@@ -133,7 +153,7 @@ def test_the_whole_text_has_a_part_for_each_suite() -> None:
     assert text.count("| system |") == 2 and f"**{SUITE}**" in text
     assert text.count("40 forget cases.") == 2 and "commit 0123456789ab" in text
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in lines} == {10, 13, 15}
+    assert {line.count("|") for line in lines} == {10, 14, 15}
     assert "**" not in table(result())
 
 
