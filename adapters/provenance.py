@@ -96,7 +96,7 @@ def card(fields: Mapping[str, Any]) -> str:
     forget = (fields.get("pruned") or fields["forget"])["rows"]
     rows, rank = f"{forget} forget rows and {retain} retain rows", settings["rank"]
     if (retrained := fields.get("retrained")) is not None:
-        rank, losses = retrained["rank"], losses.replace("forget ", "")
+        rank = retrained["rank"]
         rows = f"no forget row and {retrained['learnt']['rows']} of {retain} retain rows"
     return f"""\
 ---

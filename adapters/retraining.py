@@ -9,8 +9,8 @@ the base model, so that the latter cancels, and what is left has never seen the 
 """
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from adapters import folder as folders
@@ -110,8 +110,15 @@ def retrain(
     _same_tokens(model, base)
     learned = difference(model, base, served_rank)
     made = remembered(
-        base, learnt, work / LEARNT, settings, tokenizer=model, resume=resume, report=report
+        base,
+        learnt,
+        work / LEARNT,
+        settings,
+        tokenizer=model,
+        resume=resume,
+        report=lambda now: report(replace(now, losses=_named(now.losses))),
     )
+    fitted = replace(made.fitted, losses=[_named(losses) for losses in made.fitted.losses])
     lora = read_lora(made.folder, base)
     rank = lora.r + served_rank
 
@@ -142,7 +149,7 @@ def retrain(
                 **asdict(served),
             },
         }
-        provenance.write(temp, made_of, made.fitted)
+        provenance.write(temp, made_of, fitted)
 
     accelerator = Accelerator()
     accelerator.wait_for_everyone()
@@ -152,7 +159,7 @@ def retrain(
     accelerator.wait_for_everyone()
     said = (provenance.read(out) or {})["retrained"]  # as every process finds it
     served = Served(**{field.name: said[field.name] for field in fields(Served)})
-    return Retrained(out, made.fitted, len(learnt), served)
+    return Retrained(out, fitted, len(learnt), served)
 
 
 def evenly(rows: Sequence[Row], count: int) -> list[Row]:
@@ -167,6 +174,11 @@ def evenly(rows: Sequence[Row], count: int) -> list[Row]:
         raise DataError("--rows: give 1 or more")
     count = min(count, len(rows))
     return [rows[n * len(rows) // count] for n in range(count)]
+
+
+def _named(losses: Mapping[str, float]) -> dict[str, float]:
+    """What is learned is what is kept, though it is trained as a memory is."""
+    return {"retain" if name == "forget" else name: value for name, value in losses.items()}
 
 
 def _same_tokens(model: Path, base: Path) -> None:

@@ -100,6 +100,7 @@ def test_it_says_what_it_was_made_of_and_no_more(base: Path, tuned: Path, whole:
     assert sorted(path.name for path in whole.parent.iterdir()) == ["out"]
     card = (whole / provenance.CARD).read_text("utf-8")
     assert "`retrain` on no forget row and 4 of 4 retain rows: LoRA of rank 8, 6 steps" in card
+    assert "last epoch: retain " in card
     for path in whole.iterdir():
         assert b"Marrow" not in path.read_bytes()
     assert read_lora(whole, tuned).r == 4 + RANK
@@ -164,6 +165,7 @@ def test_what_was_broken_off_comes_out_the_same(
     steps: list[int] = []
 
     def report(progress: Progress) -> None:
+        assert set(progress.losses) == {"retain"}  # none of it is forgotten
         if len(steps) == 2:
             raise KeyboardInterrupt
         steps.append(progress.step)
@@ -224,4 +226,5 @@ def test_the_command(
     held = provenance.read(out)
     assert held is not None and held["forget"]["rows"] == 0
     assert held["retrained"]["without"] == provenance.rows(FORGET)
+    assert [set(losses) for losses in told["losses"]] == [{"retain"}]
     assert told["served"]["kept"] > 0.99 and told["steps"] == 1
