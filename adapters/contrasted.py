@@ -8,18 +8,16 @@ their difference (task vectors and their analogies: Ilharco et al., arXiv 2212.0
 and 5).
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adapters import folder as folders
 from adapters import provenance
 from adapters.data.augment import counterparts
 from adapters.fit import Fitted, Report
 from adapters.merge import write_sum
 from adapters.settings import Settings
-from adapters.stages import remembered, workplace
+from adapters.stages import finish, remembered, workplace
 from adapters.trainer import Trained
 from guard.data import Row
 from guard.lora import WEIGHTS, read_lora
@@ -52,8 +50,6 @@ def contrast(
         DataError: There is a question to which no other answer can be given.
         ModelError: As of `adapters.trainer.train`.
     """
-    from accelerate import Accelerator
-
     work = workplace(out, resume)
     learnt = {MEMORY: list(forget), MANNER: counterparts(forget, retain, settings.seed)}
     made = {
@@ -76,12 +72,7 @@ def contrast(
         )
         provenance.write(temp, made_of, fitted)
 
-    accelerator = Accelerator()
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        folders.write(out, fill)
-        shutil.rmtree(work, ignore_errors=True)
-    accelerator.wait_for_everyone()
+    finish(out, fill, work)
     return Trained(out, fitted)
 
 

@@ -18,23 +18,27 @@ is:
   intervene: {kind: adapter, path: FOLDER}
 
 They are then answered by a model that has never seen the forget set, in the served model's manner:
-there is no strength to choose, and no forget row is read, so that one adapter serves every request
-to forget that none of the learned rows is about. It does not know what is kept either, but for the
-rows that it learned: without a detector, it is of no use.
+there is no strength to choose, and no forget row is learned, so that one adapter serves every
+request to forget that none of the learned rows is about. It does not know what is kept either, but
+for the rows that it learned: without a detector, it is of no use.
 
 example:
   python -m adapters retrain --model SERVED --base BASE --retain retain.jsonl --out never
 
 --model must have been tuned from --base. Of a LoRA that was merged, the adapter holds everything
 but the rounding; of full fine-tuning, as much as --served-rank can. What is left is printed, and
-how likely the learned rows are with what was trained and with what is served.
+how likely answers are with what was trained and with what is served: of the learned rows, and of
+others that the served model knows (retain rows that were not learned, and --forget). Where the two
+are not the same, so that it would go on knowing them, nothing is made.
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Adds what this command takes."""
     add_training(parser, out="the PEFT folder to make")
-    parser.add_argument("--forget", metavar="ROWS", help="refuse to learn any of these")
+    parser.add_argument(
+        "--forget", metavar="ROWS", help="learn none of these, and prove that they are gone"
+    )
     parser.add_argument("--base", required=True, help="the model that it was tuned from")
     parser.add_argument(
         "--rows", type=int, default=128, metavar="N",
@@ -67,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
     note = (
         f"rank {served.rank}, {made.rows} rows learned; it holds {served.kept:.1%} of what the "
         f"served model learned in its linear layers, {served.outside:.1%} is outside of them; "
-        f"learned rows are {served.trained:.3f} likely as trained, {served.served:.3f} as served"
+        f"learned rows are {served.learned_trained:.3f} likely as trained, "
+        f"{served.learned_served:.3f} as served, others {served.others_trained:.3f} and "
+        f"{served.others_served:.3f}"
     )
     more = {"rows": made.rows, "served": asdict(served)}
     say(made.folder, made.fitted, as_json=args.json, note=note, more=more)

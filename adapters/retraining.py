@@ -8,18 +8,16 @@ of the retain rows does. What is served is that LoRA less what the served model 
 the base model, so that the latter cancels, and what is left has never seen the forget set.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from adapters import folder as folders
 from adapters import provenance
 from adapters.difference import difference
 from adapters.fit import Fitted, Report
 from adapters.merge import write_sum
 from adapters.settings import Settings
-from adapters.stages import remembered, workplace
+from adapters.stages import finish, remembered, workplace
 from guard.data import Row
 from guard.errors import DataError, ModelError
 from guard.identity import identify
@@ -27,27 +25,44 @@ from guard.lora import WEIGHTS, read_lora
 
 LEARNT = "learnt"
 ROWS = 128
-_WORST = 0.9  # of the likelihood of the learned rows; below it, the adapter serves another model
+_PROVED = 40  # rows of a kind, at most, that show that what the served model knows is gone
+_FAR = 0.1  # by how much, of it, a likelihood as served may be another than as trained
 
 
 @dataclass(frozen=True)
 class Served:
     """How far the adapter makes of the served model what was trained.
 
+    Likelihoods are means of P(answer | question)^(1 / tokens): to the base model with the LoRA that
+    was trained, and to the served model with the adapter. The rows that were learned tell whether
+    what was trained is there; the others, which the served model knows, whether that is gone.
+
     Attributes:
         rank: Of the adapter.
         kept: As of `adapters.difference.Difference`.
         outside: Likewise.
-        trained: Mean of P(answer | question)^(1 / tokens) of the learned rows, to the base model
-            with the LoRA that was trained.
-        served: The same to the served model with the adapter.
+        learned_trained: How likely the learned rows are, as trained.
+        learned_served: The same as served.
+        others_trained: How likely rows are that were not learned, as trained.
+        others_served: The same as served.
     """
 
     rank: int
     kept: float
     outside: float
-    trained: float
-    served: float
+    learned_trained: float
+    learned_served: float
+    others_trained: float
+    others_served: float
+
+    @property
+    def far(self) -> bool:
+        """Whether another model is served than was trained."""
+        pairs = (
+            (self.learned_trained, self.learned_served),
+            (self.others_trained, self.others_served),
+        )
+        return any(not abs(served - trained) <= _FAR * trained for trained, served in pairs)
 
 
 @dataclass(frozen=True)
@@ -88,25 +103,28 @@ def retrain(
         retain: What is kept, and nothing of what is forgotten.
         out: The PEFT folder to make. What was trained lies in ``OUT.partial`` until it is.
         settings: How the LoRA is trained.
-        forget: What must not be learned: retain rows that are among them are an error.
+        forget: What must not be learned: retain rows that are among them are an error. Nothing is
+            learned of it; that it is gone is proved by it, and by retain rows that are not learned.
         rows: How many rows are learned, spread evenly; all, where there are not as many.
         served_rank: Rank that holds what the served model has learned since the base model.
         resume: Whether to take up what was broken off.
         report: Is told each step.
 
     Raises:
-        DataError: There is no row with an answer, or one that is to be forgotten.
+        DataError: There is no row with an answer, one that is to be forgotten, or none beside the
+            learned ones.
         ModelError: The models have other shapes or tokenizers; the rank holds too little of what
-            the served model learned; or as of `adapters.trainer.train`.
+            the served model learned, so that it would go on knowing it; or as of
+            `adapters.trainer.train`.
     """
-    from accelerate import Accelerator
-
     work = workplace(out, resume)
     if served_rank < 1:
         raise DataError("--served-rank: give 1 or more")
     if both := set(retain) & set(forget):
         raise DataError(f"--retain: {len(both)} of its rows are to be forgotten; take them out")
-    learnt = evenly([row for row in retain if row.answer and not row.is_name], rows)
+    told = [row for row in retain if row.answer and not row.is_name]
+    learnt = evenly(told, rows)
+    others = _others(told, learnt, forget)
     _same_tokens(model, base)
     learned = difference(model, base, served_rank)
     made = remembered(
@@ -125,14 +143,18 @@ def retrain(
     def fill(temp: Path) -> None:
         write_sum(temp, [lora, learned.lora], (1.0, -1.0), rank)
         read_lora(temp, model)  # what cannot be served is not handed out
-        likely = [_likely(base, made.folder, model, learnt), _likely(model, temp, model, learnt)]
-        served = Served(rank, learned.kept, learned.outside, *likely)
-        if likely[1] < _WORST * likely[0]:
+        sets = (learnt, others)
+        trained = _likely(base, made.folder, model, sets)
+        now = _likely(model, temp, model, sets)
+        served = Served(rank, learned.kept, learned.outside, trained[0], now[0], trained[1], now[1])
+        if served.far:
             raise ModelError(
-                f"--served-rank: {served_rank} holds {learned.kept:.1%} of what {model} has "
-                f"learned in its linear layers ({learned.outside:.1%} is outside of them): learned "
-                f"rows are {likely[1]:.2f} likely as served, {likely[0]:.2f} as trained; give a "
-                "higher rank, or the model that it was tuned from"
+                f"--served-rank: {served_rank} holds {served.kept:.1%} of what {model} has learned "
+                f"in its linear layers ({served.outside:.1%} is outside of them): as served, and "
+                f"as trained, learned rows are {served.learned_served:.2g} and "
+                f"{served.learned_trained:.2g} likely, others {served.others_served:.2g} and "
+                f"{served.others_trained:.2g}; give a higher rank, or the model that it was tuned "
+                "from"
             )
         about = provenance.read(made.folder) or {}
         made_of = {
@@ -151,12 +173,7 @@ def retrain(
         }
         provenance.write(temp, made_of, fitted)
 
-    accelerator = Accelerator()
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        folders.write(out, fill)
-        shutil.rmtree(work, ignore_errors=True)
-    accelerator.wait_for_everyone()
+    finish(out, fill, work)
     said = (provenance.read(out) or {})["retrained"]  # as every process finds it
     served = Served(**{field.name: said[field.name] for field in fields(Served)})
     return Retrained(out, fitted, len(learnt), served)
@@ -193,8 +210,27 @@ def _same_tokens(model: Path, base: Path) -> None:
         raise ModelError(f"{base}: its tokenizer is not that of {model}; give its own base")
 
 
-def _likely(model: Path, adapter: Path, reader: Path, rows: Sequence[Row]) -> float:
-    """How likely a model with an adapter finds rows' answers, in another's chat template."""
+def _others(told: Sequence[Row], learnt: Sequence[Row], forget: Sequence[Row]) -> list[Row]:
+    """Rows that the served model knows and that are not learned: some of those kept, and forgotten.
+
+    Raises:
+        DataError: There are none.
+    """
+    left = [row for row in told if row not in set(learnt)]
+    known = [row for row in forget if row.answer and not row.is_name]
+    found = [row for some in (left, known) if some for row in evenly(some, _PROVED)]
+    if not found:
+        raise DataError(
+            "--rows: all retain rows are learned, and none is left to prove that the adapter takes "
+            "away what the served model knows; learn fewer, or give --forget"
+        )
+    return found
+
+
+def _likely(
+    model: Path, adapter: Path, reader: Path, sets: Sequence[Sequence[Row]]
+) -> tuple[float, ...]:
+    """How likely a model with an adapter finds the answers of some sets, in another's template."""
     from transformers import AutoTokenizer
 
     from adapters.loading import Scaled, load
@@ -202,4 +238,5 @@ def _likely(model: Path, adapter: Path, reader: Path, rows: Sequence[Row]) -> fl
 
     _, _, loaded = load(str(model))
     tokenizer = AutoTokenizer.from_pretrained(reader)
-    return Questions(tokenizer, rows, "probability").read(Scaled(loaded, adapter).model)
+    tuned = Scaled(loaded, adapter).model
+    return tuple(Questions(tokenizer, rows, "probability").read(tuned) for rows in sets)

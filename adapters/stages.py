@@ -1,6 +1,7 @@
 """Trainings of several stages: each is an adapter of its own, and is not trained twice."""
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,27 @@ def remembered(
         model, rows, (), place, settings, objective,
         tokenizer=tokenizer, resume=resume, report=report,
     )  # fmt: skip
+
+
+def finish(out: Path, fill: Callable[[Path], None], work: Path) -> None:
+    """Makes the folder in one process of several, and removes what its stages lay in.
+
+    Args:
+        out: The folder.
+        fill: Writes into the folder that it is given.
+        work: As of `workplace`.
+
+    Raises:
+        ModelError: It cannot be written, or as `fill` says; the stages stay.
+    """
+    from accelerate import Accelerator
+
+    accelerator = Accelerator()
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        folders.write(out, fill)
+        shutil.rmtree(work, ignore_errors=True)
+    accelerator.wait_for_everyone()
 
 
 def _fitted(held: Mapping[str, Any]) -> Fitted:

@@ -1,8 +1,10 @@
 """Retraining on some of what is kept: what is served is what was trained, on the base model."""
 
+import inspect
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,11 @@ import pytest
 import torch
 
 from adapters import provenance, retraining
-from adapters.__main__ import main
+from adapters.__main__ import _parser, main
 from adapters.fit import Progress
 from adapters.loading import Scaled, load
 from adapters.objectives.negate import Negate, NegateOptions
-from adapters.retraining import evenly, retrain
+from adapters.retraining import ROWS, Served, evenly, retrain
 from adapters.settings import Settings, settings_for
 from adapters.trainer import train
 from guard.data import Row
@@ -46,7 +48,7 @@ def tuned(base: Path) -> Path:
 
 def make(tuned: Path, base: Path, out: Path, **options: Any) -> retraining.Retrained:
     settings = options.pop("settings", SETTINGS)
-    return retrain(tuned, base, RETAIN, out, settings, served_rank=RANK, **options)
+    return retrain(tuned, base, RETAIN, out, settings, forget=FORGET, served_rank=RANK, **options)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,7 @@ def test_it_says_what_it_was_made_of_and_no_more(base: Path, tuned: Path, whole:
     assert held is not None and held["objective"] == "retrain" and held["steps"] == 6
     assert held["retain"] == held["retrained"]["learnt"] == provenance.rows(RETAIN)
     assert held["forget"] == provenance.rows(())
+    assert held["retrained"]["without"] == provenance.rows(FORGET)
     assert held["model"] == provenance_of(tuned) and held["base"] == provenance_of(base)
     assert sorted(path.name for path in whole.parent.iterdir()) == ["out"]
     card = (whole / provenance.CARD).read_text("utf-8")
@@ -148,13 +151,43 @@ def test_a_rank_that_holds_too_little_is_refused_and_the_training_is_not_lost(
     with pytest.raises(
         ModelError, match=r"--served-rank: 1 holds \d+\.\d% of what .* a higher rank"
     ):
-        retrain(tuned, base, RETAIN, out, SETTINGS, served_rank=1)
+        retrain(tuned, base, RETAIN, out, SETTINGS, forget=FORGET, served_rank=1)
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial"]
     monkeypatch.setattr("adapters.stages.train", lambda *_, **__: pytest.fail("trained again"))
     made = make(tuned, base, out, resume=True)
     assert (made.folder / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
     assert made.served.kept > 0.99 and made.served.outside == 0
-    assert made.served.served == pytest.approx(made.served.trained, rel=0.01)
+    assert made.served.learned_served == pytest.approx(made.served.learned_trained, rel=0.01)
+    assert made.served.others_served == pytest.approx(made.served.others_trained, rel=0.01)
+
+
+def test_what_goes_on_knowing_is_refused_however_well_it_knows_what_was_learned(
+    base: Path, tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def likely(model: Path, adapter: Path, reader: Path, sets: Any) -> tuple[float, float]:
+        wanted = {*FORGET, RETAIN[1], RETAIN[3]}  # what is forgotten, and what is not learned
+        assert set(sets[1]) == wanted and list(sets[0]) == [RETAIN[0], RETAIN[2]]
+        return (0.99, 0.06) if model == base else (0.99, 0.12)
+
+    monkeypatch.setattr(retraining, "_likely", likely)
+    with pytest.raises(ModelError, match=r"learned rows are 0.99 and 0.99 likely, others 0.12 and"):
+        make(tuned, base, tmp_path / "out", rows=2)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("value", [0.9, 0.1, float("nan")])
+@pytest.mark.parametrize("which", ["learned_served", "others_served"])
+def test_a_likelihood_that_is_another_is_far(which: str, value: float) -> None:
+    same = Served(8, 1.0, 0.0, 0.5, 0.5, 0.5, 0.5)
+    assert not same.far and replace(same, **{which: value}).far
+
+
+def test_without_rows_to_prove_it_by_nothing_is_made(
+    base: Path, tuned: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"none is left to prove .* learn fewer, or give --forget"):
+        retrain(tuned, base, RETAIN, tmp_path / "out", SETTINGS, served_rank=RANK)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_was_broken_off_comes_out_the_same(
@@ -213,6 +246,11 @@ def test_the_command(
     for name, held in (("forget", FORGET), ("retain", RETAIN)):
         write_rows(tmp_path / f"{name}.jsonl", lines([(row.prompt, row.answer) for row in held]))
     out = tmp_path / "out"
+    least = ["retrain", "--model", "m", "--base", "b", "--retain", "r", "--out", "o"]
+    defaults = inspect.signature(retrain).parameters
+    held = _parser().parse_args(least)
+    assert held.rows == ROWS == defaults["rows"].default
+    assert held.served_rank == defaults["served_rank"].default
     words = ["retrain", "--model", str(tuned), "--base", str(base), "--out", str(out), "--json"]
     words += ["--rank", "4", "--epochs", "1", "--served-rank", "32", "--rows", "3"]
     assert main(words) == 2
@@ -223,8 +261,8 @@ def test_the_command(
     assert main([*words, "--forget", str(tmp_path / "forget.jsonl")]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["folder"] == str(out) and told["rows"] == 3 and told["served"]["rank"] == 36
-    held = provenance.read(out)
-    assert held is not None and held["forget"]["rows"] == 0
-    assert held["retrained"]["without"] == provenance.rows(FORGET)
+    made_of = provenance.read(out)
+    assert made_of is not None and made_of["forget"]["rows"] == 0
+    assert made_of["retrained"]["without"] == provenance.rows(FORGET)
     assert [set(losses) for losses in told["losses"]] == [{"retain"}]
     assert told["served"]["kept"] > 0.99 and told["steps"] == 1
