@@ -20,6 +20,7 @@ from adapters.corruption import command as corruption
 from adapters.machine import flushed_denormals
 from adapters.project import command as project
 from adapters.shards import command as shards
+from guard.ending import read_or_ended
 from guard.errors import GuardError
 
 _DESCRIPTION = """\
@@ -66,18 +67,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = _parser().parse_args(argv)
     try:
-        if args.command == "objectives":
-            return train.objectives(args)
-        if args.command in _LIGHT:
-            return COMMANDS[args.command].run(args)
-        with flushed_denormals():
-            return COMMANDS[args.command].run(args)
+        return read_or_ended(lambda: _run(args))
     except GuardError as error:
         print(f"adapters: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("adapters: interrupted", file=sys.stderr)
         return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.command == "objectives":
+        return train.objectives(args)
+    if args.command in _LIGHT:
+        return COMMANDS[args.command].run(args)
+    with flushed_denormals():
+        return COMMANDS[args.command].run(args)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from benchmarks.join import join
 from benchmarks.leakage import command as leakage
 from benchmarks.result import RESULTS, ROOT, Result, read, write
 from benchmarks.table import fill
+from guard.ending import read_or_ended
 from guard.errors import GuardError
 
 _DESCRIPTION = """\
@@ -69,19 +70,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)  # so that servers are stopped
     try:
-        if args.command == "readme":
-            pages = args.file or [ROOT / "README.md", *_pages()]
-            current = [_readme(page, args.results, check=args.check) for page in pages]
-            return max(current)
-        if args.command == "join":
-            return _join(args)
-        return BENCHMARKS[args.command].run(args)
+        return read_or_ended(lambda: _run(args))
     except GuardError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("benchmarks: interrupted", file=sys.stderr)
         return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.command == "readme":
+        pages = args.file or [ROOT / "README.md", *_pages()]
+        return max(_readme(page, args.results, check=args.check) for page in pages)
+    if args.command == "join":
+        return _join(args)
+    return BENCHMARKS[args.command].run(args)
 
 
 def _parser() -> argparse.ArgumentParser:

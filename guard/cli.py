@@ -10,6 +10,7 @@ from guard import __version__
 from guard import tenants_command as tenants
 from guard.admin import command as admin
 from guard.audit import command as audit
+from guard.ending import read_or_ended
 from guard.errors import GuardError
 from guard.guardrail import command as guardrail
 from guard.proxy import command as proxy
@@ -104,15 +105,12 @@ example:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        return read_or_ended(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
     except GuardError as error:
         print(f"guard: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `guard check … | head`
-        sys.stderr.close()
-        return 141
 
 
 def _run(argv: list[str]) -> int:

@@ -1,12 +1,14 @@
-"""How a server's process ends: by a signal, having done what it was told."""
+"""How a process ends: a server by a signal, a command when nobody reads on."""
 
 import contextlib
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_NOT_READ = 128 + 13  # a shell's status of what SIGPIPE ended
 
 
 @contextlib.contextmanager
@@ -26,3 +28,18 @@ def ends_well() -> Iterator[None]:
 
 def _end(number: int, frame: FrameType | None) -> None:
     sys.exit(0)
+
+
+def read_or_ended(run: Callable[[], int]) -> int:
+    """Runs a command that prints; returns its exit status.
+
+    A reader that has closed the pipe (``… | head``) is no error to tell of: the status is 141.
+    """
+    try:
+        status = run()
+        sys.stdout.flush()  # here it can be caught; as the interpreter ends it could not
+    except BrokenPipeError:
+        # The interpreter tries once more to write what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _NOT_READ
+    return status

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -263,6 +264,34 @@ def test_a_pipe_that_is_closed_is_no_error(bundle: Bundle) -> None:
         errors = child.stderr.read()
     assert child.returncode == 141
     assert errors == ""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["guard.cli", "models"],
+        ["adapters", "objectives"],
+        ["benchmarks", "leakage", "--list"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["at the end", "as it prints"])
+def test_nobody_reads_what_is_listed(command: list[str], unbuffered: str) -> None:
+    """What is short is written only as the interpreter ends: that too is no error."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", *command],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (child.returncode, child.stderr) == (141, "")
 
 
 def test_an_interrupt_is_no_traceback(
