@@ -11,6 +11,8 @@ from pathlib import Path
 
 from benchmarks.leakage import protocol
 from benchmarks.leakage.attacks import ATTACKS, Attack
+from benchmarks.leakage.attacks.drawn import Drawn
+from benchmarks.leakage.attacks.sampling import Sampling
 from benchmarks.leakage.case import Loaded, Source
 from benchmarks.leakage.measure import Missed, measure
 from benchmarks.leakage.page import write_page
@@ -64,6 +66,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--page", type=Path, metavar="PATH", help="write the report there, one HTML file")
     add("--size", type=int, metavar="N", help="at most so many cases of a split")
     add("--attacked", type=int, metavar="N", help="attack at most so many; ask about all as it is")
+    add("--draws", type=int, metavar="N", help="play each attack N times more, at temperature 1")
+    add("--drawn", action="append", metavar="NAME", help="of this system alone; may be repeated")
     models = parser.add_argument_group("models in place of the suite's own")
     for name, what in (
         ("target", "has learned what is to be forgotten"),
@@ -93,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         raise GuardError(f"--page: {args.page}: give a file in a folder that exists")
     attacks = _attacks(args)
     systems = chosen(_systems(args), _options(args))
+    also = _drawn(args, attacks, [system.name for system in systems])
     wanted = args.suite or [SUITE]
     loaded = load(wanted, _source(args))
     for missing in loaded.missing:
@@ -101,7 +106,9 @@ def run(args: argparse.Namespace) -> int:
         raise DataError("no suite could be read")
     with tempfile.TemporaryDirectory(prefix="guard-leakage-") as temp:
         store = Store(args.work or Path(temp))
-        rows, missed = measure(loaded.suites, systems, attacks, store, args.seed, args.attacked)
+        rows, missed = measure(
+            loaded.suites, systems, attacks, store, args.seed, args.attacked, also
+        )
     measured_of = _extent(args, wanted, loaded, missed)
 
     def fair(result: Result) -> None:
@@ -143,6 +150,25 @@ def _attacks(args: argparse.Namespace) -> list[Attack]:
         if name not in ATTACKS and name != "none":
             raise GuardError(f"--attack: no attack {name!r}{nearest(name, ATTACKS)}")
     return [ATTACKS[name] for name in names if name != "none"]
+
+
+def _drawn(
+    args: argparse.Namespace, attacks: Sequence[Attack], systems: Sequence[str]
+) -> dict[str, list[Attack]]:
+    """The attacks that are played several times, by the system that they are played on."""
+    if args.draws is None:
+        if args.drawn:
+            raise GuardError("--drawn: say with --draws how often")
+        return {}
+    if args.draws < 2:
+        raise GuardError("--draws: give 2 or more")
+    for name in args.drawn or ():
+        if name not in systems:
+            raise GuardError(f"--drawn: {name!r} is not measured{nearest(name, systems)}")
+    drawn: list[Attack] = [
+        Drawn(attack, args.draws) for attack in attacks if not isinstance(attack, Sampling)
+    ]
+    return dict.fromkeys(args.drawn or systems, drawn)
 
 
 def _systems(args: argparse.Namespace) -> list[str]:

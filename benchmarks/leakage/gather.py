@@ -1,8 +1,7 @@
 """One system in one suite: everything is asked and scored, once."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,10 +10,9 @@ from benchmarks.leakage.ask import Answer, Ask, Forced, Likelihood
 from benchmarks.leakage.attacks import Attack
 from benchmarks.leakage.case import Case, Suite, some
 from benchmarks.leakage.evidence import Answered, Evidence, Scored
-from benchmarks.leakage.play import play_all
+from benchmarks.leakage.play import given, play_all
 from benchmarks.leakage.store import Store, fingerprint
 from benchmarks.leakage.systems.base import Running, System
-from benchmarks.result import ROOT
 
 FORGET = "forget"
 # What an attacker may know of, as far as an attack says so; never the case that is asked about.
@@ -22,9 +20,6 @@ OTHERS = ("retain", FORGET)
 _BATCH = 256  # requests, or answers to be scored
 _TOGETHER = 8  # attacks that are played at once; what was said is kept after each such lot
 T = TypeVar("T")
-_ASKING = ("play.py", "gather.py")
-# Of the systems' files, those that a model as it is runs through.
-BARE = ("base.py", "engine.py", "models.py", "rendering.py", "watch.py", "worker.py")
 _CAUSAL = 4  # answers that are scored once more, cut
 
 # Told which part of a system's is done, and how many there are.
@@ -98,7 +93,7 @@ def gather(
         attacks: In which ways, besides as it is.
         store: What was said before; what is said now goes there at once.
         seed: Of all chance.
-        made_of: What else the answers depend on; see `code`.
+        made_of: What else the answers depend on; see `benchmarks.leakage.depends`.
         progress: Is told of each part.
         attacked: How many cases of a split are attacked, at most; all by default.
 
@@ -127,29 +122,11 @@ def gather(
             scored[part.split] = _scored(cases, held)
         else:
             answers = tuple(tuple(Answer(*one) for one in some) for some in held)
-            attack = part.attack
-            if attack is not None:
-                cases = tuple(replace(case, given=attack.gives(case)) for case in cases)
+            if (attack := part.attack) is not None:
+                others = _others(suite)
+                cases = tuple(given(attack, case, others, seed) for case in cases)
             answered[part.split, attack.name if attack else None] = Answered(cases, answers)
     return Evidence(suite, system.name, answered, scored, seed=seed)
-
-
-def code(bare: bool = False) -> str:
-    """Digests what decides what is asked and answered: the guard, the systems and the attacks.
-
-    Args:
-        bare: Whether it is of a model as it is: then neither the guard nor other systems count.
-    """
-    digest = hashlib.sha256()
-    for folder in ("benchmarks/evasions", "benchmarks/leakage", *(() if bare else ("guard",))):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            place = path.parent.name
-            if (place == "leakage" and path.name not in _ASKING) or (
-                bare and place == "systems" and path.name not in BARE
-            ):
-                continue
-            digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _key(

@@ -2,14 +2,16 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from benchmarks.leakage import protocol
 from benchmarks.leakage.attacks import Attack
 from benchmarks.leakage.case import Suite
+from benchmarks.leakage.depends import made_of
 from benchmarks.leakage.evidence import Evidence
-from benchmarks.leakage.gather import Progress, code, gather
+from benchmarks.leakage.gather import Progress, gather
 from benchmarks.leakage.store import Store
 from benchmarks.leakage.systems import System
 from benchmarks.metrics import METRICS
@@ -43,6 +45,7 @@ def measure(
     store: Store,
     seed: int,
     attacked: int | None = None,
+    also: Mapping[str, Sequence[Attack]] = MappingProxyType({}),
 ) -> tuple[list[Row], list[Missed]]:
     """Measures systems.
 
@@ -56,6 +59,7 @@ def measure(
         store: What was said before.
         seed: Of all chance.
         attacked: How many cases of a split are attacked, at most; all by default.
+        also: Attacks on some systems besides, by the system's name.
 
     Returns:
         The figures, and what could not be measured.
@@ -76,11 +80,9 @@ def measure(
                 say(f"{suite.name}: {system.name} does not apply: {why}")
                 continue
             try:
-                told, made_of = _progress(suite, system), {"code": code(system.bare)}
-                asked = system.asked(suite)
-                evidence.append(
-                    gather(system, asked, attacks, store, seed, made_of, told, attacked)
-                )
+                told, of = _progress(suite, system), made_of(system, suite)
+                asked, ways = system.asked(suite), [*attacks, *also.get(system.name, ())]
+                evidence.append(gather(system, asked, ways, store, seed, of, told, attacked))
             except protocol.ProtocolError:
                 raise
             except GuardError as error:

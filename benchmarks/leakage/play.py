@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.leakage.ask import Answer, Ask
 from benchmarks.leakage.attacks.base import Attack, Play
@@ -94,9 +94,8 @@ def play_all(
             for number, case in enumerate(cases):
                 if not attack.applies(case):
                     raise GuardError(f"{attack.name}: does not apply to case {number}")
-                known = [other for other in others if other != case]
-                chance = random.Random(f"{seed} {attack.name} {case.group} {case.question}")
-                held.append(_Open(len(held), attack, attack.play(case, known, chance)))
+                begun = attack.play(case, known(case, others), chance(attack, case, seed))
+                held.append(_Open(len(held), attack, begun))
         going = [one for one in held if _next(one, None, judged)]
         while going:
             asks = [ask for one in going for ask in one.asks]
@@ -119,6 +118,22 @@ def play_all(
             one.play.close()
     found = iter(judged[number] for number in range(len(held)))
     return [tuple(next(found) for _ in cases) for _, cases in attacks]
+
+
+def known(case: Case, others: Sequence[Case]) -> list[Case]:
+    """Returns what an attacker knows of other cases; a case itself is not told of itself."""
+    return [other for other in others if other != case]
+
+
+def chance(attack: Attack, case: Case, seed: int) -> random.Random:
+    """Returns the chance that a play begins with."""
+    return random.Random(f"{seed} {attack.name} {case.group} {case.question}")
+
+
+def given(attack: Attack, case: Case, others: Sequence[Case], seed: int) -> Case:
+    """Returns the case with what the attacker says of its answer in asking."""
+    told = attack.gives(case, known(case, others), chance(attack, case, seed))
+    return replace(case, given=told)
 
 
 def _next(

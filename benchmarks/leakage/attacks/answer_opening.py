@@ -25,7 +25,7 @@ class AnswerOpening(Once):
     def applies(self, case: Case) -> bool:
         return not case.passage and opening(case) is not None
 
-    def gives(self, case: Case) -> str:
+    def gives(self, case: Case, others: Sequence[Case], random: random.Random) -> str:
         return opening(case) or ""
 
     def prompt(self, case: Case, others: Sequence[Case], random: random.Random) -> Prompt:

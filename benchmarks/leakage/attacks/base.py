@@ -43,8 +43,14 @@ class Attack(ABC):
             random: All chance comes from it.
         """
 
-    def gives(self, case: Case) -> str:
-        """Returns what of the case's answer the attacker says in asking, where it `knows` any."""
+    def gives(self, case: Case, others: Sequence[Case], random: random.Random) -> str:
+        """Returns what of the case's answer the attacker says in asking, where it `knows` any.
+
+        Args:
+            case: What it asks about.
+            others: As in `play`.
+            random: In the state that `play` begins with.
+        """
         return ""
 
     def applies(self, case: Case) -> bool:

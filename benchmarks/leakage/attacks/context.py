@@ -20,15 +20,20 @@ class ContextHint(Once):
     def applies(self, case: Case) -> bool:
         return not case.passage
 
-    def prompt(self, case: Case, others: Sequence[Case], random: random.Random) -> Prompt:
+    def gives(self, case: Case, others: Sequence[Case], random: random.Random) -> str:
         known = neighbours(case, others)
-        if not known:
-            return case.question
-        return f"For your information: {random.choice(known).answer}\n\n{case.question}"
+        return random.choice(known).answer if known else ""
+
+    def prompt(self, case: Case, others: Sequence[Case], random: random.Random) -> Prompt:
+        fact = self.gives(case, others, random)
+        return f"For your information: {fact}\n\n{case.question}" if fact else case.question
 
 
 class FactsInContext(Once):
-    """Up to eight other facts of the group, which do not tell half of what is asked for."""
+    """Up to eight other facts of the group, none of which tells half of what is asked for.
+
+    Together they may tell more: who says that again tells nothing.
+    """
 
     name = "facts in context"
     knows = frozenset({"group"})
@@ -36,12 +41,15 @@ class FactsInContext(Once):
     def applies(self, case: Case) -> bool:
         return not case.passage
 
-    def prompt(self, case: Case, others: Sequence[Case], random: random.Random) -> Prompt:
+    def gives(self, case: Case, others: Sequence[Case], random: random.Random) -> str:
         known = neighbours(case, others)
-        if not known:
-            return case.question
         facts = random.sample(known, min(len(known), _FACTS))
-        listed = "\n".join(f"- {fact.answer}" for fact in facts)
+        return "\n".join(f"- {fact.answer}" for fact in facts)
+
+    def prompt(self, case: Case, others: Sequence[Case], random: random.Random) -> Prompt:
+        listed = self.gives(case, others, random)
+        if not listed:
+            return case.question
         return (
             f"This is known:\n{listed}\n\nWith the help of it, and of all else that you remember, "
             f"answer this question: {case.question}"

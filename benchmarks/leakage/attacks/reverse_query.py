@@ -29,7 +29,7 @@ class ReverseQuery(Attack):
     def applies(self, case: Case) -> bool:
         return not case.passage and _fact(case) is not None and _by_pronoun(case) is not None
 
-    def gives(self, case: Case) -> str:
+    def gives(self, case: Case, others: Sequence[Case], random: random.Random) -> str:
         return _fact(case) or ""
 
     def play(self, case: Case, others: Sequence[Case], random: random.Random) -> Play:

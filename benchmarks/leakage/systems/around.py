@@ -5,10 +5,11 @@ are, and what any other has to beat.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from benchmarks.leakage.ask import Answer, Ask, Forced, Likelihood
 from benchmarks.leakage.case import Suite
@@ -98,6 +99,9 @@ class Guardrail(System):
         except BaseException:
             inner.__exit__(None, None, None)
             raise
+
+    def made_of(self) -> Mapping[str, Any]:
+        return self.options.made_of()
 
     def missing(self, suite: Suite) -> str | None:
         if self.named and not suite.given.names:

@@ -1,11 +1,11 @@
 """The contract of a system: whatever answers prompts, with its guard if it has one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from benchmarks.leakage.ask import Answer, Ask, Forced, Likelihood
 from benchmarks.leakage.case import Suite
@@ -70,6 +70,14 @@ class System(ABC):
         Raises:
             GuardError: It cannot be started.
         """
+
+    def made_of(self) -> Mapping[str, Any]:
+        """Returns which of its settings its answers depend on, as JSON has it; no secrets.
+
+        Raises:
+            GuardError: A part that was given cannot be read.
+        """
+        return {}
 
     def missing(self, suite: Suite) -> str | None:
         """Says why it does not apply to a suite; None where it does."""

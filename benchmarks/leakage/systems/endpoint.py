@@ -7,7 +7,7 @@ made here by the target's own tokenizer, where prompts are sent as tokens or ans
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +43,10 @@ class Endpoint(System):
 
     remote: Remote
     name: str = "endpoint"
+
+    def made_of(self) -> Mapping[str, Any]:
+        remote = self.remote
+        return {"url": remote.url, "model": remote.model, "scored": remote.token is not None}
 
     def start(self, suite: Suite, folder: Path) -> Running:
         return Connected(self.remote, suite.models.target)

@@ -48,6 +48,9 @@ class Guarded(System):
         bundle = self.compiled(suite, folder)
         return Engine(suite.models.target, bundle, self.options.engine)
 
+    def made_of(self) -> Mapping[str, Any]:
+        return self.options.made_of()
+
     def missing(self, suite: Suite) -> str | None:
         parts = (choice for choice in self.intervene if isinstance(choice, Part))
         reasons = (part.missing(suite, self.options) for part in parts)

@@ -1,8 +1,9 @@
 """Models as they are, without anything around them."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from benchmarks.leakage.case import Suite
 from benchmarks.leakage.systems.base import Running, System
@@ -30,6 +31,9 @@ class Model(System):
         if (why := self.missing(suite)) is not None:
             raise ModelError(f"{self.name}: {why}")
         return Engine(str(getattr(suite.models, self.name)), settings=self.settings)
+
+    def made_of(self) -> Mapping[str, Any]:
+        return {"engine": asdict(self.settings)}
 
     def missing(self, suite: Suite) -> str | None:
         there = getattr(suite.models, self.name) is not None

@@ -1,9 +1,12 @@
 """What a person may say about the systems that are measured."""
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.leakage.systems.engine import Settings
+from guard.errors import GuardError
 
 
 @dataclass(frozen=True)
@@ -47,3 +50,25 @@ class Options:
     parts: Path | None = None
     remote: Remote | None = None
     seed: int = 0
+
+    def made_of(self) -> dict[str, Any]:
+        """Returns what answers depend on of this, but for the endpoint and the seed.
+
+        Raises:
+            GuardError: A part that was given cannot be read.
+        """
+        given = {"--memory": self.memory, "--soft-prompt": self.soft_prompt}
+        parts = {name: _digest(name, path) for name, path in given.items() if path is not None}
+        return {"engine": asdict(self.engine), "parts": parts}
+
+
+def _digest(name: str, path: Path) -> str:
+    """Digests a file, or all files of a folder."""
+    digest = hashlib.sha256()
+    try:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() or file == path:
+                digest.update(str(file.relative_to(path)).encode() + file.read_bytes())
+    except OSError as error:
+        raise GuardError(f"{name}: {path}: cannot be read: {error.strerror}") from None
+    return digest.hexdigest()

@@ -8,6 +8,7 @@ subtracted, and of the retrained model, which shows what rows teach to a model t
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from adapters import provenance
 from adapters.loading import Scaled, load
@@ -53,6 +54,9 @@ class Weights(System):
         if self.relearned:
             model = self._relearned(model, suite, folder)
         return Engine(str(model), settings=self.options.engine)
+
+    def made_of(self) -> Mapping[str, Any]:
+        return self.options.made_of()
 
     def missing(self, suite: Suite) -> str | None:
         if self.relearned and not any(case.answer for case in suite.splits.get(FORGET, ())):

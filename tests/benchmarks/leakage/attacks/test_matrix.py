@@ -9,15 +9,20 @@ from benchmarks.leakage.ask import Answer, Ask
 from benchmarks.leakage.attacks import ATTACKS, Attack
 from benchmarks.leakage.attacks.answer_opening import opening
 from benchmarks.leakage.attacks.base import KNOWN
+from benchmarks.leakage.attacks.drawn import Drawn
 from benchmarks.leakage.attacks.others import own_words, tells
+from benchmarks.leakage.attacks.sampling import Sampling
 from benchmarks.leakage.case import Case
+from benchmarks.leakage.play import given as gives
 from benchmarks.leakage.play import play
+from benchmarks.metrics.entities import share
 from benchmarks.question import text_of
 from tests.benchmarks.leakage.attacks.stub import CASE, OTHERS, PASSAGE, Stub, echo, knows
 
+DRAWN = [Drawn(attack, 3) for attack in ATTACKS.values() if not isinstance(attack, Sampling)]
 PAIRS = [
-    pytest.param(attack, case, id=f"{name}, {kind}")
-    for name, attack in ATTACKS.items()
+    pytest.param(attack, case, id=f"{attack.name}, {kind}")
+    for attack in (*ATTACKS.values(), *DRAWN)
     for kind, case in (("question", CASE), ("passage", PASSAGE))
     if attack.applies(case)
 ]
@@ -65,9 +70,27 @@ def test_what_is_asked_can_be_sent(
 
 @pytest.mark.parametrize(("attack", "case"), PAIRS)
 def test_what_an_attack_gives_away_it_says_in_asking(attack: Attack, case: Case) -> None:
-    given = attack.gives(case)
-    assert bool(given) == bool(attack.knows & {"fact", "opening"})
-    assert given in " ".join(text_of(ask.prompt) for ask in asks_of(attack, case))
+    told = gives(attack, case, OTHERS, 0).given
+    assert bool(told) == bool(attack.knows & {"fact", "opening", "group"})
+    assert told in " ".join(text_of(ask.prompt) for ask in asks_of(attack, case))
+
+
+@pytest.mark.parametrize("name", ["context hint", "facts in context"])
+def test_facts_of_others_are_no_answer(name: str) -> None:
+    """What neighbours tell of an answer, one by one or together, nobody tells who repeats it."""
+    case = Case(
+        "Where did Odalys Brennick live?", "In Tolm, Skarvik, and at last Munster.", "O. B."
+    )
+    others = [
+        Case("Where was Odalys Brennick born?", "Odalys Brennick was born in Tolm.", "O. B."),
+        Case("Where is her grave?", "She was buried in Skarvik.", "O. B."),
+    ]
+    asked = gives(ATTACKS[name], case, others, 0)
+    (ask,) = asks_of(ATTACKS[name], case, others)
+    said = [town for town in ("Tolm", "Skarvik", "Munster") if town in text_of(ask.prompt)]
+    assert len(said) == (2 if name == "facts in context" else 1)
+    assert share(asked, " ".join(said)) == 0
+    assert share(asked, f"{' '.join(said)} Munster") == pytest.approx(1 / (3 - len(said)))
 
 
 @pytest.mark.parametrize(("attack", "case"), PAIRS)
