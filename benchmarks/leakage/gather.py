@@ -20,7 +20,6 @@ OTHERS = ("retain", FORGET)
 _BATCH = 256  # requests, or answers to be scored
 _TOGETHER = 8  # attacks that are played at once; what was said is kept after each such lot
 T = TypeVar("T")
-_CAUSAL = 4  # answers that are scored once more, cut
 
 # Told which part of a system's is done, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -185,7 +184,7 @@ def _made(lot: Sequence[Part], suite: Suite, running: Running, seed: int) -> lis
 def _scores(cases: Sequence[Case], running: Running) -> list[Likelihood]:
     forced = _forced(cases)
     protocol.check_forced(cases, forced)
-    protocol.check_causal(running, forced[:_CAUSAL])
+    protocol.check_causal(running, forced)
     return [one for batch in _batches(forced) for one in running.score(batch)]
 
 

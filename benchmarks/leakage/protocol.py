@@ -43,6 +43,7 @@ __all__ = [
 SHARES = ("blocked", "failed")
 FULL = "full"
 _ALL = ": all"  # the split of a figure that is over all splits
+_LOOKED_AT, _WORDS = 8, 6  # answers that are scored once more, cut, and the words that it takes
 _TOLERANCE = 0.25  # nats; half-precision sums depend on what else is in a batch
 _RELATIVE = 0.05  # the same, of the log-probability itself: unlikely tokens vary more
 
@@ -68,22 +69,27 @@ def check_causal(running: Running, forced: Sequence[Forced], tolerance: float = 
     """Proves, from outside, that a system scores a token without knowing what comes after it.
 
     Each answer is scored once more cut to its first half: what both have in common must be as
-    likely in either. A guard that judges or changes a prompt by the answer that is scored fails.
+    likely in either. A guard that judges or changes a prompt by the answer that is scored fails,
+    but for a system that says that it `withholds` answers.
+
+    What this cannot see is a change of the answer's own tokens that is the same each time. That
+    ours makes none is shown by its own tests, against the likelihoods that transformers computes.
 
     Args:
         running: The system.
-        forced: Some answers of six words or more; shorter ones are passed over.
+        forced: Answers; of those with six words or more, a few are looked at, spread over all.
         tolerance: How far two log-probabilities of one token may be apart, in nats, beside a
             twentieth of the log-probability itself.
 
     Raises:
         ProtocolError: It does know.
     """
-    some = [one for one in forced if len(one.answer.split()) >= 6]
+    long = [one for one in forced if len(one.answer.split()) >= _WORDS]
+    some = long[:: max(1, -(-len(long) // _LOOKED_AT))]
     halves = [_half(one) for one in some]
     scored = running.score([*some, *halves])
     for one, whole, half in zip(some, scored, scored[len(some) :], strict=False):
-        if (whole is None) != (half is None):
+        if (whole is None) != (half is None) and not running.withholds:
             raise ProtocolError("whether a prompt is answered depends on the answer that is scored")
         if whole is None or half is None:
             continue

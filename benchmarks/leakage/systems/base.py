@@ -12,7 +12,14 @@ from benchmarks.leakage.case import Suite
 
 
 class Running(AbstractContextManager["Running"]):
-    """A system that is up; leaving the context ends it."""
+    """A system that is up; leaving the context ends it.
+
+    Attributes:
+        withholds: Whether it reads answers, and tells no likelihood of one that it would not let
+            out.
+    """
+
+    withholds: bool = False
 
     @abstractmethod
     def ask(self, asks: Sequence[Ask]) -> list[list[Answer]]:

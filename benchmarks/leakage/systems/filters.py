@@ -56,6 +56,8 @@ class OutputFilter(Around):
         names: What is to be forgotten.
     """
 
+    withholds = True
+
     def __init__(self, inner: Running, names: Sequence[str]) -> None:
         super().__init__(inner)
         self.names = names

@@ -46,7 +46,9 @@ class Guarded(System):
 
     def start(self, suite: Suite, folder: Path) -> Running:
         bundle = self.compiled(suite, folder)
-        return Engine(suite.models.target, bundle, self.options.engine)
+        engine = Engine(suite.models.target, bundle, self.options.engine)
+        engine.withholds = self.output is not None
+        return engine
 
     def made_of(self) -> Mapping[str, Any]:
         return self.options.made_of()

@@ -26,6 +26,7 @@ from benchmarks.leakage.systems.watch import engine_processes, watch
 from benchmarks.question import text_of
 from benchmarks.systems import margin
 from guard.models import resolve
+from guard.output.finished import read_finished
 
 _BROKEN = ("error", "abort")  # how a request ends that the engine gave up
 _FILTERED = "content_filter"
@@ -87,7 +88,11 @@ class Worker:
         return answers
 
     def score(self, forced: Sequence[Forced]) -> list[Likelihood]:
-        """Scores answers; None where one is too long to be read or was answered by the guard."""
+        """Scores answers.
+
+        None where one is too long to be read, or where the guard answers in the model's place or
+        would not let that answer out: then nobody is told it, however likely it is.
+        """
         found: list[Likelihood] = [None] * len(forced)
         fitting = []
         for number, one in enumerate(forced):
@@ -101,7 +106,9 @@ class Worker:
         if self.guard is None:
             scores = self._plain_scores([(ids, start) for *_, ids, start in fitting])
         else:
-            scores = self._guarded_scores([one for _, one, *_ in fitting])
+            let = [item for item in fitting if not self._stopped(item[1])]
+            numbers = [number for number, *_ in let]
+            scores = self._guarded_scores([one for _, one, *_ in let])
         for number, score in zip(numbers, scores, strict=True):
             found[number] = score
         return found
@@ -172,6 +179,13 @@ class Worker:
             told = output.prompt_logprobs
             found.append(tuple(told[at][ids[at]].logprob for at in range(start, len(ids))))
         return found
+
+    def _stopped(self, one: Forced) -> bool:
+        """Whether the guard's checks would stop an answer, had the model given it."""
+        if not self.guard.output:
+            return False
+        found = read_finished(self.guard, one.answer, text_of(one.prompt))
+        return any(hit.action != "allow" for hit in found)
 
     def _guarded_scores(self, forced: Sequence[Forced]) -> list[Likelihood]:
         found: list[Likelihood] = [None] * len(forced)

@@ -14,6 +14,7 @@ from benchmarks.leakage.case import Case, Given, Loaded, Missing, Models, Suite
 from benchmarks.leakage.overlap import Asked, Material
 from benchmarks.leakage.protocol import ProtocolError
 from benchmarks.leakage.systems.base import Running
+from benchmarks.question import text_of
 from benchmarks.result import Row
 from benchmarks.split import shipped
 from tests.benchmarks.test_result import RESULT
@@ -165,6 +166,30 @@ def test_a_system_that_judges_a_prompt_by_the_scored_answer_is_found_out() -> No
         protocol.check_causal(Words(sees_answer=True), forced)
     with pytest.raises(ProtocolError, match="depends on the answer"):
         protocol.check_causal(Words(blocks=5), forced)
+
+
+def test_a_system_that_reads_answers_may_withhold_some_and_no_more() -> None:
+    forced = [Forced(ADA.question, ADA.answer), Forced("Once", RUN, passage=True)]
+    words = Words(blocks=5)
+    words.withholds = True
+    protocol.check_causal(words, forced)
+    words.sees_answer, words.blocks = True, 99
+    with pytest.raises(ProtocolError, match="comes after"):
+        protocol.check_causal(words, forced)
+
+
+@pytest.mark.parametrize("first", range(0, 40, 5))
+def test_what_is_looked_at_is_spread_over_all_cases(first: int) -> None:
+    """A system that sees the answers of an eighth of the cases only, wherever they are."""
+
+    class Seeing(Words):
+        def _score(self, one: Forced) -> Likelihood:
+            self.sees_answer = int(text_of(one.prompt).split()[-1]) in range(first, first + 5)
+            return super()._score(one)
+
+    forced = [Forced(f"Question {n // 4}", f"{RUN} {n}") for n in range(160)]
+    with pytest.raises(ProtocolError, match="comes after"):
+        protocol.check_causal(Seeing(), forced)
 
 
 def rows(*metrics: str, attack: str | None = None) -> list[Row]:

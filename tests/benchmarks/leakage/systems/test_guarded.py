@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from transformers import AutoTokenizer
 
 from benchmarks.leakage.ask import Ask, Forced
 from benchmarks.leakage.case import Given, Models
@@ -15,9 +16,11 @@ from benchmarks.leakage.systems import SYSTEMS, Options, chosen
 from benchmarks.leakage.systems.guarded import Guarded, compiled
 from benchmarks.leakage.systems.interventions import CHECKED, INTERVENTIONS
 from benchmarks.leakage.systems.published import PUBLISHED
+from benchmarks.leakage.systems.worker import Worker
 from guard.errors import DataError, GuardError
 from guard.guard import Guard
 from guard.interventions import INTERVENTIONS as KINDS
+from guard.models import resolve
 from guard.policy import Policy
 from tests.benchmarks.leakage.systems.stub import SUITE
 from tests.material import PERSON_NEIGHBOURS, PERSON_ROWS
@@ -64,6 +67,21 @@ def test_an_output_check_may_stand_alone(folder: Path) -> None:
     assert kinds == {"exact", "verbatim", "semantic"}
     reader = dict(guard.output.start("Who?", "Who?"))["exact"]
     assert reader.read("It was Odalys Brennick.", done=True).hit is not None
+
+
+def test_what_a_check_would_stop_has_no_likelihood(folder: Path) -> None:
+    """Else the output check would seem to do nothing where it lets nothing out."""
+    checked, refusing = SYSTEMS["output check alone"](Options()), _guarded()
+    assert isinstance(checked, Guarded)
+    told, other = "It was Odalys Brennick.", "It is Lima."
+    forced = [Forced("Who kept it?", told), Forced("Which city is it?", other)]
+    for system, said in ((checked, [other]), (refusing, [told, other])):
+        worker = Worker.__new__(Worker)
+        worker.guard, worker.most = Guard.load(system.compiled(PERSON, folder / system.name)), 512
+        worker.tokenizer = AutoTokenizer.from_pretrained(resolve("builtin:smollm2"))
+        worker._guarded_scores = lambda some: [(-float(len(one.answer)),) for one in some]  # type: ignore[method-assign]
+        scores = worker.score(forced)
+        assert scores == [(-float(len(a)),) if a in said else None for a in (told, other)]
 
 
 def test_rows_are_for_their_owner_alone(folder: Path) -> None:

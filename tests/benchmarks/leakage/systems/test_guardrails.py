@@ -91,6 +91,7 @@ def test_an_output_filter_reads_the_answers() -> None:
         (-1.0, -2.0),
     ]
     assert rail.flags([Ask(ABOUT)]) is None
+    assert rail.withholds and not InputFilter(Stub(), NAMES).withholds
 
 
 class Failing(Stub):
