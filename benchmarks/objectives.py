@@ -41,7 +41,7 @@ HELP = "what adapters of each objective have forgotten"
 DESCRIPTION = """\
 Train an adapter with each objective, by `memory --contrast` and by `retrain`, on a small model that
 has learned twenty invented authors, two of whom are to be forgotten; ask it about all of them, and
-compare it with the model retrained without the two. Three hours on two cores; --work keeps what is
+compare it with the model retrained without the two. A day on two slow cores; --work keeps what is
 done, and goes on from there.
 
 example:

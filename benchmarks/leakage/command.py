@@ -42,7 +42,7 @@ examples:
   python -m benchmarks leakage --work work --out leakage.json --page leakage.html
   python -m benchmarks leakage --system target --system refuse --attack paraphrase
   python -m benchmarks leakage --suite tofu-10 --target MODEL --retrained MODEL --dtype bfloat16
-  python -m benchmarks leakage --endpoint http://host:8000/v1 --model NAME --key API_KEY
+  python -m benchmarks leakage --endpoint http://host:8000/v1 --model NAME --key OPENAI_API_KEY
   python -m benchmarks leakage --list
 """
 SUITE = "tofu-mini"
@@ -82,7 +82,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     remote = parser.add_argument_group("an OpenAI-compatible endpoint, ours or not")
     remote.add_argument("--endpoint", metavar="URL", help="its address, ends in /v1")
     remote.add_argument("--model", metavar="NAME", help="what it calls the model")
-    remote.add_argument("--key", metavar="VARIABLE", help="environment variable of its API key")
+    remote.add_argument("--key", metavar="VARIABLE", help="environment variable with its key, by name")
     remote.add_argument("--token", metavar="VARIABLE", help="that of the evaluation token")
     remote.add_argument("--concurrency", type=int, default=8, metavar="N", help="requests (8)")
 
