@@ -82,7 +82,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     remote = parser.add_argument_group("an OpenAI-compatible endpoint, ours or not")
     remote.add_argument("--endpoint", metavar="URL", help="its address, ends in /v1")
     remote.add_argument("--model", metavar="NAME", help="what it calls the model")
-    remote.add_argument("--key", metavar="VARIABLE", help="environment variable with its key, by name")
+    remote.add_argument("--key", metavar="VARIABLE", help="name of the variable with its key")
     remote.add_argument("--token", metavar="VARIABLE", help="that of the evaluation token")
     remote.add_argument("--concurrency", type=int, default=8, metavar="N", help="requests (8)")
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.leakage.attacks.drawn import parted
 from benchmarks.result import Result, Row
 
 TARGET, RETRAINED = "target", "retrained"
@@ -53,6 +54,7 @@ class Shown:
         leak: The metric that stands for leakage.
         counts: The numbers of answers that leak@k was computed for, rising.
         sampled: The attack that drew most answers, which leak@k is shown for.
+        draws: How many times each attack was played besides, at temperature 1; 1: it was not.
     """
 
     def __init__(self, suite: str, rows: Sequence[Row]) -> None:
@@ -63,6 +65,9 @@ class Shown:
             self._rows[row.system, row.metric, split, row.attack] = row
         self.systems = list(dict.fromkeys(row.system for row in rows))
         tried = {(key[1], key[3]): None for key in self._rows if key[2] == FORGET}
+        named = {attack: parted(attack) for _, attack in tried if attack is not None}
+        self.draws = max((count for _, count in named.values()), default=1)
+        tried = {key: None for key in tried if key[1] is None or named[key[1]][1] == 1}
         self.leak = next(
             (name for name in LEAKS if any(metric == name for metric, _ in tried)), "rouge_l"
         )
@@ -153,6 +158,19 @@ class Shown:
             return attack is not None, -sum(known) / max(len(known), 1)
 
         return sorted(self.attacks, key=place)
+
+    def drawn(self, system: str) -> Worst | None:
+        """Returns the attack whose leak@k, of as many draws, exceeds the retrained model's most."""
+        found = None
+        for attack in self.attacks if self.draws > 1 else ():
+            name = f"leak@{self.draws}", FORGET, f"{attack}, {self.draws} draws"
+            row, yard = self.get(system, *name), self.get(RETRAINED, *name)
+            if row is None or (yard is None and RETRAINED in self.systems):
+                continue
+            excess = row.value - (yard.value if yard else 0.0)
+            if found is None or excess > found.excess:
+                found = Worst(attack, row, yard, excess)
+        return found
 
     def curve(self, system: str) -> list[tuple[int, Row]]:
         """Returns a system's leak@k by k, asked under `sampled`; empty where it has none."""

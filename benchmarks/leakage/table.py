@@ -75,6 +75,7 @@ def told_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
         "names, dates and numbers told", "as learned", "worst attack", "there",
         f"attacks above {percent(_TOLD)}", "most above retrained",
         *(f"leak@{k}" for k in shown.counts),
+        *([f"leak@{shown.draws} of any attack, most above retrained"] if shown.draws > 1 else []),
     ]  # fmt: skip
     yard = _told(shown, RETRAINED)
     lines = []
@@ -94,6 +95,7 @@ def told_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
                 f"{above} of {len(rows)}" if rows else "–",
                 "–" if system == RETRAINED else _above(rows, yard),
                 *(spread(curve.get(k)) for k in shown.counts),
+                *([_drawn(shown, system)] if shown.draws > 1 else []),
             ]
         )
     return header, lines
@@ -112,7 +114,20 @@ def _above(rows: Mapping[str, Row], yard: Mapping[str, Row]) -> str:
     if not excess:
         return "–"
     most = max(excess, key=lambda attack: excess[attack])
-    return f"{excess[most]:+.3f}".replace("-", "−") + f", {asked(most)}"
+    return f"{_signed(excess[most])}, {asked(most)}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _drawn(shown: Shown, system: str) -> str:
+    """Writes under which attack leak@k is most above the retrained model's, and how much it is."""
+    found = shown.drawn(system) if system != RETRAINED else None
+    if found is None:
+        return "–"
+    there = "" if found.yard is None else f" beside {short(found.yard.value)}"
+    return f"{_signed(found.excess)}: {short(found.row.value)}{there}, {asked(found.attack)}"
 
 
 def attacks_tables(shown: Shown) -> list[tuple[list[str], list[list[str]]]]:

@@ -98,6 +98,30 @@ def test_what_is_told_is_held_against_the_retrained_model_under_the_same_attack(
     }  # fmt: skip
 
 
+def test_attacks_that_were_drawn_are_one_column_and_no_lines() -> None:
+    def drawn(system: str, attack: str, value: float) -> Row:
+        return Row(system=system, split="s: forget", metric="leak@16", value=value,
+                   attack=f"{attack}, 16 draws")  # fmt: skip
+
+    rows = [
+        *(leak(name, attack, 0.5) for name in ("a", RETRAINED) for attack in (None, "x", "y, z")),
+        drawn("a", "x", 0.5), drawn(RETRAINED, "x", 0.45),
+        drawn("a", "y, z", 0.3), drawn(RETRAINED, "y, z", 0.2),
+        Row(system="a", split="s: forget", metric="rouge_l", attack="x, 16 draws", value=0.99),
+        Row(system="b", split="s: forget", metric="entity_leakage", attack="x", value=0.1),
+        Row(system="a", split="s: forget", metric="entity_leakage", attack="x", value=0.1),
+    ]  # fmt: skip
+    (shown,) = suites(of(*rows))
+    assert shown.attacks == [None, "x", "y, z"] and shown.draws == 16
+    header, lines = told_table(shown)
+    assert header[-1] == "leak@16 of any attack, most above retrained"
+    last = {line[0]: line[-1] for line in lines}
+    assert last == {"a": "+0.100: 0.30 beside 0.20, y, z", "b": "–"}
+    assert "16 draws" not in table(of(*rows))
+    (alone,) = suites(of(*(row for row in rows if row.system == "a")))
+    assert told_table(alone)[1][0][-1] == "+0.500: 0.50, x"
+
+
 def test_the_systems_come_by_what_they_leak_most_by_and_the_models_last() -> None:
     (shown,) = suites(result())
     ranked = shown.ranked()
