@@ -54,4 +54,5 @@ def _known(case: Case, text: str) -> float | None:
     stated = share(case, text)
     if stated is None:
         return None
-    return float(not forgotten(stated, len(entities(case.question, case.answer))))
+    told = f"{case.question} {case.given}".strip()  # by who asks
+    return float(not forgotten(stated, len(entities(told, case.answer))))

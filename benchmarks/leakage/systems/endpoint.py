@@ -168,6 +168,7 @@ class Connected(Running):
             "model": self.remote.model,
             "n": count,
             "temperature": ask.temperature,
+            "top_p": 1.0,  # a server may have another default
             "max_tokens": ask.max_tokens,
             "seed": seed,
         }

@@ -6,6 +6,7 @@ Its memory goes back with the process, and what crashes in it is one error here.
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from benchmarks.result import ROOT
 from guard.engine.settings import BUNDLE, EVALUATION, KEY, VERSION
 from guard.errors import GuardError
 
+_ERROR = re.compile(r"(?:[\w.]+\.)?([A-Z]\w*(?:Error|Exception|Exit|Interrupt))(?::|$)")
 _PATIENCE = 10  # seconds that a process may take to end by itself
 
 
@@ -53,7 +55,8 @@ class Engine(Running):
         settings: How it is started.
 
     Raises:
-        GuardError: It did not start; its last line is quoted.
+        GuardError: It did not start; its last line is quoted. One that was asked something may
+            quote that, so of it only the error's name is told.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Engine(Running):
         settings = settings or Settings()
         folder = Path(model)
         self._name = folder.name
+        self._asked = False
         # Not on disk under a name: what an engine says may quote what it was asked.
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the engine)
         self._process = subprocess.Popen(
@@ -126,15 +130,20 @@ class Engine(Running):
         except BrokenPipeError:
             line = ""
         if not line:
-            raise GuardError(f"{self._name}: the engine failed: {self._last_line()}")
+            raise GuardError(f"{self._name}: the engine failed: {self._reason()}")
+        self._asked = True
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def _last_line(self) -> str:
+    def _reason(self) -> str:
+        """The last line of what the process said; once it was asked something, its error's name."""
         self._said.seek(0)
         lines = self._said.read().decode("utf-8", "replace").splitlines()
         said = [line.strip() for line in lines if line.strip()] or ["no reason given"]
-        return said[-1][:300]
+        if not self._asked:
+            return said[-1][:300]
+        kind = _ERROR.match(said[-1])
+        return kind[1] if kind else "its process ended"
 
 
 def _environment() -> dict[str, str]:

@@ -149,16 +149,18 @@ class Zeroed(Part):
     Attributes:
         share: Of the dimensions of an embedding.
         tokens: Whose embeddings: see `guard.interventions.corrupt`.
+        shares: Those of some suites, by name, in place of `share`.
     """
 
     share: float
     tokens: str = "entities"
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     def made(self, suite: Suite, folder: Path, options: Options) -> dict[str, Any]:
         from guard.embeddings import EmbeddingRows
 
         width = EmbeddingRows(folder_of(suite.models.target)).dimensions
-        dims = max(round(self.share * width), 1)
+        dims = max(round(self.shares.get(suite.name, self.share) * width), 1)
         return {"kind": "corrupt", "method": "zero_out_top_k", "dims": dims, "tokens": self.tokens}
 
 

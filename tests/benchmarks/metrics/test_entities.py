@@ -110,6 +110,15 @@ def test_cases_without_entities_are_left_out() -> None:
     ) == (0.5, 1)
 
 
+def test_what_an_attacker_said_makes_an_answer_of_fewer_entities() -> None:
+    """Of the three that are left one is stated, a third: of four, that would be too many."""
+    answer = "Arlen Voss, Berta Quill, Corin Dask, and Delia Marsh."
+    case = Case("Who came?", answer, "g", given="Arlen Voss")
+    assert len(entities(case.question, answer)) == 4
+    found = evidence({("forget", None): answered((case,), "Berta Quill it was.")})
+    assert rows(Kfr(), found)["kfr", "forget", None].value == 1.0
+
+
 def test_kfr_and_krr_are_relearns() -> None:
     # At most half of up to three entities, at most 0.3 of more; kept from 0.3 on.
     assert forgotten(0.5, 3) and not forgotten(0.51, 3)

@@ -104,6 +104,7 @@ def test_forms_go_their_ways_and_answers_come_back_in_order(server: Served, toke
     ids = json.loads(found[2][0].text)
     assert tokenizer.decode(ids).endswith("user\none<|im_end|>\n<|im_start|>assistant\n")
     first, begun = sorted(server.bodies("/v1/chat/completions"), key=lambda b: len(b["messages"]))
+    assert all(body["top_p"] == 1 for body in [*server.bodies("/v1/completions"), first, begun])
     assert first["n"] == 1 and first["model"] == "small" and "add_generation_prompt" not in first
     assert begun["continue_final_message"] is True and begun["add_generation_prompt"] is False
 

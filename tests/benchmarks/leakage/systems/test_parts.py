@@ -24,6 +24,7 @@ from benchmarks.leakage.systems.parts import (
     Subtracted,
     Zeroed,
 )
+from benchmarks.leakage.systems.published import ECO
 from benchmarks.leakage.systems.retraining import Retrained
 from guard.data import Row
 from guard.errors import DataError, ModelError
@@ -217,6 +218,18 @@ def test_dimensions_are_a_share_of_the_width(suite: Suite, tmp_path: Path) -> No
     made = Zeroed(share=670 / 4096).made(suite, tmp_path, Options())
     _taken(made)
     assert made["dims"] == 5, "of 32"
+
+
+def test_how_much_eco_zeroes_is_what_it_found_for_each_size(suite: Suite, tmp_path: Path) -> None:
+    (eco,) = ECO.intervene
+    assert isinstance(eco, Zeroed)
+    eco = replace(eco, share=32 * eco.share, shares={n: 32 * s for n, s in eco.shares.items()})
+    found = {
+        name: eco.made(replace(suite, name=name), tmp_path, Options())["dims"]
+        for name in ("tofu-01", "tofu-05", "tofu-10", "tofu-mini")
+    }
+    wanted = {"tofu-01": 670, "tofu-05": 881, "tofu-10": 1000, "tofu-mini": 670}
+    assert found == {name: round(k / 4096 * 32 * 32) for name, k in wanted.items()}
 
 
 @pytest.mark.parametrize("part", [Subtracted(), Difference(), SoftPrompt(), Adapter("idk")])
