@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmarks.leakage.case import TOKENS
 from benchmarks.question import Prompt
 
 
@@ -19,14 +20,16 @@ class Ask:
         temperature: Of the sampling; 0 is greedy.
         max_tokens: The longest answer.
         seed: Of the sampling.
+        stop: Texts before which an answer ends; at most four, as OpenAI's API has it.
     """
 
     prompt: Prompt
     form: Literal["chat", "completion", "tokens"] = "chat"
     samples: int = 1
     temperature: float = 0.0
-    max_tokens: int = 64
+    max_tokens: int = TOKENS
     seed: int = 0
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """What a system is asked about, and what it may be given to forget it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
+
+TOKENS = 64  # of an answer, where a suite says nothing else
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Case:
             of them.
         passage: Whether the question is text to be continued, not a question.
         given: What of the answer an attacker said in asking: who says that again tells nothing.
+        tokens: The longest answer to it.
+        stop: Texts before which an answer to it ends.
     """
 
     question: str
@@ -33,6 +38,18 @@ class Case:
     options: tuple[str, ...] = ()
     passage: bool = False
     given: str = ""
+    tokens: int = TOKENS
+    stop: tuple[str, ...] = ()
+
+    def known_by(self) -> dict[str, Any]:
+        """Returns what it is known by where answers are kept; what is as ever is left out."""
+        held = asdict(self)
+        as_ever = {field.name: field.default for field in fields(self)}
+        return {
+            name: value
+            for name, value in held.items()
+            if name not in ("tokens", "stop") or value != as_ever[name]
+        }
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.leakage import protocol
-from benchmarks.leakage.ask import Answer, Ask, Forced, Likelihood
+from benchmarks.leakage.ask import Answer, Forced, Likelihood
 from benchmarks.leakage.attacks import Attack
+from benchmarks.leakage.attacks.wording import request
 from benchmarks.leakage.case import Case, Suite, some
 from benchmarks.leakage.evidence import Answered, Evidence, Scored
 from benchmarks.leakage.play import given, play_all
@@ -131,8 +132,8 @@ def gather(
 def _key(
     part: Part, system: System, suite: Suite, seed: int, made_of: Mapping[str, Any]
 ) -> dict[str, Any]:
-    cases = [asdict(case) for case in _asked(part, suite)]
-    others = [asdict(case) for case in _others(suite)] if part.attack else []
+    cases = [case.known_by() for case in _asked(part, suite)]
+    others = [case.known_by() for case in _others(suite)] if part.attack else []
     return {
         "suite": suite.name,
         "system": system.name,
@@ -173,7 +174,7 @@ def _made(lot: Sequence[Part], suite: Suite, running: Running, seed: int) -> lis
         return [_scores(cases, running)]
     told: Sequence[Sequence[Sequence[Answer]]]
     if first.attack is None:
-        asks = [Ask(case.question, "completion" if case.passage else "chat") for case in cases]
+        asks = [request(case, case.question) for case in cases]
         told = [[one for batch in _batches(asks) for one in running.ask(batch)]]
     else:
         attacks = [(part.attack, _asked(part, suite)) for part in lot if part.attack is not None]

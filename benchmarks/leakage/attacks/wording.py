@@ -29,7 +29,7 @@ def request(
     """
     if form is None:
         form = "completion" if case.passage and isinstance(prompt, str) else "chat"
-    return Ask(prompt, form, samples, temperature, seed=seed)
+    return Ask(prompt, form, samples, temperature, case.tokens, seed, case.stop)
 
 
 def asked(case: Case) -> str:

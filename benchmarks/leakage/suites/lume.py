@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from adapters.data.files import Record
-from benchmarks.leakage.case import Case, Given, Source, Suite
+from benchmarks.leakage.case import TOKENS, Case, Given, Source, Suite
 from benchmarks.leakage.suites.reading import finished, given_models, records
 from guard.errors import DataError
 
@@ -24,6 +24,7 @@ METRICS = (
     "blocked", "failed",
 )  # fmt: skip
 PRIVACY = ("privacy_leak", "loss_mia", "min_k", "repetition", "perplexity", "blocked", "failed")
+_COPIED = 256  # tokens of a completion: the longest that was learned has 164 of SmolLM2's
 _ID = re.compile(r"(.*?)(sc|qa)(\d+)", re.DOTALL)
 
 # Sub-task and document, to its rows: a text cut in two ("sc"), and questions about it ("qa").
@@ -73,10 +74,11 @@ def _documents(source: Source, side: str) -> Documents:
 
 def _cases(documents: Documents, names: Iterable[str]) -> tuple[Case, ...]:
     return tuple(
-        Case(row.text("input"), row.text("output"), name, passage=kind == "sc")
+        Case(row.text("input"), row.text("output"), name, passage=kind == "sc",
+             tokens=_COPIED if kind == "sc" else TOKENS)
         for name in names
         for kind, row in documents[name]
-    )
+    )  # fmt: skip
 
 
 def _passages(documents: Documents, names: Iterable[str]) -> tuple[tuple[str, str], ...]:

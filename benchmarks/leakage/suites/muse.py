@@ -31,6 +31,10 @@ METRICS = (
 PRIVACY = ("privacy_leak", "loss_mia", "min_k", "repetition", "perplexity", "blocked", "failed")
 _PASSAGES = 100  # of a set of a series
 _SECTION = 200  # words
+# As MUSE's own code has them: tokens of an answer behind examples, what of it is cut off, and
+# tokens of a continuation.
+_SAID, _COPIED = 32, 128
+_NEXT = ("\n\n", "\nQuestion", "Question:")
 _SHOWN = (
     "in context: questions behind the set's examples, as text to be gone on with; muse_verbatim "
     "of these is what MUSE calls knowledge memorisation"
@@ -82,7 +86,12 @@ class _Corpus:
         )
         return tuple(
             Case(
-                f"{shown}Question: {case.question}\nAnswer:", case.answer, case.group, passage=True
+                f"{shown}Question: {case.question}\nAnswer:",
+                case.answer,
+                case.group,
+                passage=True,
+                tokens=_SAID,
+                stop=_NEXT,
             )
             for case in self.questions(split)
         )
@@ -90,7 +99,13 @@ class _Corpus:
     def passages(self) -> tuple[Case, ...]:
         """Reads texts cut in two."""
         return tuple(
-            Case(row.text("prompt"), row.text("gt"), f"passage {number}", passage=True)
+            Case(
+                row.text("prompt"),
+                row.text("gt"),
+                f"passage {number}",
+                passage=True,
+                tokens=_COPIED,
+            )
             for number, row in enumerate(self.read("verbmem", "forget"))
         )
 

@@ -8,6 +8,7 @@ from benchmarks.leakage.case import Case
 
 PREFIX = 50  # words that are given
 NEXT = 50  # words that are to follow
+_LONGEST = 128  # tokens, which so many words are with any tokenizer
 
 _WORD = re.compile(r"\S+")
 
@@ -31,7 +32,8 @@ def cut(text: str, group: str, prefix: int = PREFIX, following: int = NEXT) -> C
     if len(found) < prefix + following:
         return None
     middle, end = found[prefix - 1][1], found[prefix + following - 1][1]
-    return Case(text[found[0][0] : middle], text[middle:end].lstrip(), group, passage=True)
+    learned = text[middle:end].lstrip()
+    return Case(text[found[0][0] : middle], learned, group, passage=True, tokens=_LONGEST)
 
 
 def spread(texts: Sequence[str], group: str, count: int) -> Iterator[Case]:

@@ -24,6 +24,7 @@ METRICS = (
     "unchanged", "refusal", "over_refusal", "repetition", "perplexity", "forget_score", "kfr",
     "krr", "blocked", "failed",
 )  # fmt: skip
+_THOUGHT, _WRITTEN = 256, 128  # tokens of an answer that reasons first, and of a free one
 # Split, to the file that holds it.
 _PROBES = {
     "forget": "forget_level2",
@@ -119,7 +120,7 @@ def _general(read: Read) -> tuple[Case, ...]:
 def _reasoning(read: Read) -> tuple[Case, ...]:
     return tuple(
         Case(f"{row.text('cot')}\n\nQ: {row.text('question')}", _first(row, "answer"),
-             row.text("task"))
+             row.text("task"), tokens=_THOUGHT, stop=("\nQ:",))
         for row in read("retain_bbh")
     )  # fmt: skip
 
@@ -153,7 +154,7 @@ def _factual(read: Read) -> tuple[Case, ...]:
 
 def _fluent(read: Read) -> tuple[Case, ...]:
     return tuple(
-        Case(row.text("instruction"), "", f"fluent {number}")
+        Case(row.text("instruction"), "", f"fluent {number}", tokens=_WRITTEN)
         for number, row in enumerate(read("fluency"))
     )
 

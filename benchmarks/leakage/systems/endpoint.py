@@ -171,6 +171,7 @@ class Connected(Running):
             "top_p": 1.0,  # a server may have another default
             "max_tokens": ask.max_tokens,
             "seed": seed,
+            **({"stop": list(ask.stop)} if ask.stop else {}),
         }
         if ask.form == "chat":
             # What vLLM takes to go on from an assistant's message; others may answer it.

@@ -133,6 +133,7 @@ class Worker:
             n=ask.samples if ask.temperature else 1,  # greedy samples are all the same
             temperature=ask.temperature,
             max_tokens=ask.max_tokens,
+            stop=list(ask.stop),
             seed=ask.seed if ask.temperature else None,
         )
         if ask.form == "completion":
@@ -155,7 +156,7 @@ class Worker:
         blocked = self._refuses and self._judge.judge(output.prompt_token_ids).answer is not None
         found = []
         for one in sorted(output.outputs, key=lambda one: one.index):
-            if one.finish_reason in _BROKEN:
+            if one.finish_reason in _BROKEN or _cut(one, ask):
                 found.append(FAILED)
             else:  # an output check ends an answer that it cannot let go on
                 cut = blocked or one.finish_reason == _FILTERED
@@ -217,6 +218,11 @@ class Worker:
         return found
 
 
+def _cut(output: Any, ask: Ask) -> bool:
+    """Whether an answer ended before its time: prompt and answer are more than the model reads."""
+    return output.finish_reason == "length" and len(output.token_ids) < ask.max_tokens
+
+
 def _own_errors() -> tuple[type[Exception], ...]:
     """What a request can be refused with while the engine lives."""
     from vllm.exceptions import GracefulHTTPError, VLLMClientError
@@ -226,7 +232,8 @@ def _own_errors() -> tuple[type[Exception], ...]:
 
 def _ask(sent: Mapping[str, Any]) -> Ask:
     prompt = sent["prompt"]
-    return Ask(**{**sent, "prompt": prompt if isinstance(prompt, str) else tuple(prompt)})
+    prompt = prompt if isinstance(prompt, str) else tuple(prompt)
+    return Ask(**{**sent, "prompt": prompt, "stop": tuple(sent["stop"])})
 
 
 def _forced(sent: Mapping[str, Any]) -> Forced:

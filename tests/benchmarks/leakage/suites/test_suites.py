@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from benchmarks.leakage import protocol
 from benchmarks.leakage.case import Case, Source, Suite
 from benchmarks.leakage.suites import SUITES, find, load, tofu_mini
 from benchmarks.metrics import METRICS
 from guard.errors import DataError
+from guard.models import resolve
 from tests.benchmarks.leakage.suites.sets import text, write_sets
 from tests.published import published
 
@@ -156,6 +158,34 @@ def test_the_words_of_a_book_are_all_given_or_asked_but_never_both(
         assert whole in text(case.group, 1600)
         if case.group != "first":
             assert not any(words in whole for _, words in suite.given.retain)
+
+
+def test_answers_are_as_long_as_their_sets_have_them(suites: Mapping[str, Suite]) -> None:
+    def lengths(name: str, split: str) -> set[tuple[int, tuple[str, ...]]]:
+        return {(case.tokens, case.stop) for case in suites[name].splits[split]}
+
+    ends = ("\n\n", "\nQuestion", "Question:")
+    assert lengths("muse-news", "forget") == {(64, ())}
+    assert lengths("muse-news", "forget, in context") == {(32, ends)}
+    assert lengths("muse-news", "retain, in context") == {(32, ends)}
+    assert lengths("muse-news", "forget, verbatim") == {(128, ())}
+    assert lengths("muse-news-sust-2", "forget") == {(128, ())}
+    assert lengths("rwku", "reasoning") == {(256, ("\nQ:",))}
+    for name, cases in suites["tofu-01"].splits.items():
+        assert {(case.tokens, case.stop) for case in cases} == {(64, ())}, name
+    for case in suites["lume"].splits["forget"]:
+        assert case.tokens == (256 if case.passage else 64)
+
+
+@pytest.mark.parametrize("name", ["lume", "verbatim"])
+def test_what_was_learned_by_heart_can_be_said_to_its_end(name: str) -> None:
+    """By a model whose tokens are small: SmolLM2 has 49,152."""
+    tokenizer = AutoTokenizer.from_pretrained(resolve("builtin:smollm2"))
+    folder = published({"verbatim": "public_domain"}.get(name, name))
+    suite = find(name)(Source(folder, target="t", retrained="r"))
+    for split in ("forget", "retain"):
+        for case in suite.splits[split]:
+            assert len(tokenizer.encode(f" {case.answer}")) <= case.tokens, case.group
 
 
 @pytest.fixture(scope="module")

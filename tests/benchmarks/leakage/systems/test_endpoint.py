@@ -97,13 +97,20 @@ def test_forms_go_their_ways_and_answers_come_back_in_order(server: Served, toke
     server.reply = reply
     with _started(Remote(server.url, "small")) as running:
         found = running.ask(
-            [Ask("one", samples=2), Ask("two", "completion"), Ask("one", "tokens"), Ask(BEGUN)]
+            [
+                Ask("one", samples=2),
+                Ask("two", "completion", stop=("\n\n",), max_tokens=7),
+                Ask("one", "tokens"),
+                Ask(BEGUN),
+            ]
         )
     assert [answers[0].text for answers in found[:2]] == ["ONE", "two"]
     assert len(found[0]) == 2 and found[3] == [Answer("IT IS")]
     ids = json.loads(found[2][0].text)
     assert tokenizer.decode(ids).endswith("user\none<|im_end|>\n<|im_start|>assistant\n")
     first, begun = sorted(server.bodies("/v1/chat/completions"), key=lambda b: len(b["messages"]))
+    two = next(body for body in server.bodies("/v1/completions") if body["prompt"] == "two")
+    assert two["stop"] == ["\n\n"] and two["max_tokens"] == 7 and "stop" not in first
     assert all(body["top_p"] == 1 for body in [*server.bodies("/v1/completions"), first, begun])
     assert first["n"] == 1 and first["model"] == "small" and "add_generation_prompt" not in first
     assert begun["continue_final_message"] is True and begun["add_generation_prompt"] is False
