@@ -57,6 +57,7 @@ def join(paths: Sequence[Path], extent: Callable[[Result], str]) -> Result:
             "rows": tuple(rows.values()),
             "seconds": round(sum(result.seconds for result in results), 1),
             "parts": tuple(parts),
+            "notes": tuple(dict.fromkeys(note for result in results for note in result.notes)),
         }
     )
     return joined.model_copy(update={"suite": extent(joined)})

@@ -34,6 +34,7 @@ class Run:
         rows: Iterable[Row],
         table: Callable[[Result], str],
         check: Callable[[Result], None] = lambda result: None,
+        notes: Iterable[str] = (),
     ) -> Result:
         """Prints the result, as JSON or rendered by `table`, and writes it where it is wanted.
 
@@ -42,6 +43,7 @@ class Run:
             rows: The figures.
             table: Renders a result.
             check: Raises where the result may not be shown.
+            notes: What a reader of the figures should know.
 
         Returns:
             The result.
@@ -56,6 +58,7 @@ class Run:
             versions=versions(),
             seed=args.seed,
             seconds=round(time.monotonic() - self._began, 1),
+            notes=tuple(dict.fromkeys(notes)),
         )
         check(result)
         sys.stdout.write(result.to_json() if args.json else table(result))

@@ -107,6 +107,7 @@ class Result(Strict):
         seed: Of everything that was drawn by chance.
         seconds: How long it took.
         parts: The runs that it was joined of (`benchmarks.join`); none where it is one run.
+        notes: What a reader of the figures should know.
     """
 
     benchmark: str
@@ -118,10 +119,12 @@ class Result(Strict):
     seed: int | None = None
     seconds: Finite = Field(ge=0)
     parts: tuple[Part, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Returns the record as it is written: fields that do not apply are left out."""
-        held = self.model_dump(exclude_none=True, exclude=None if self.parts else {"parts"})
+        empty = {field for field in ("parts", "notes") if not getattr(self, field)}
+        held = self.model_dump(exclude_none=True, exclude=empty)
         return json.dumps(held, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -47,6 +47,7 @@ examples:
 """
 SUITE = "tofu-mini"
 _SOME = "some systems or attacks"
+_NO_YARDSTICK = "no retrained model"
 # A trial, of a few minutes on two cores.
 QUICK_SIZE = 4
 QUICK_SYSTEMS = ("target", "retrained", "refuse", "corrupt")
@@ -100,21 +101,30 @@ def run(args: argparse.Namespace) -> int:
     also = _drawn(args, attacks, [system.name for system in systems])
     wanted = args.suite or [SUITE]
     loaded = load(wanted, _source(args))
+    notes: list[str] = []
+
+    def note(line: str) -> None:
+        if line not in notes:
+            notes.append(line)
+            say(line)
+
     for missing in loaded.missing:
         say(f"{missing.name}: missing: {missing.why}")
+        notes.append(f"{missing.name}: was not there")  # where it was looked for is nobody else's
     if not loaded.suites:
         raise DataError("no suite could be read")
     with tempfile.TemporaryDirectory(prefix="guard-leakage-") as temp:
         store = Store(args.work or Path(temp))
         rows, missed = measure(
-            loaded.suites, systems, attacks, store, args.seed, args.attacked, also
+            loaded.suites, systems, attacks, store, args.seed, args.attacked, also, note
         )
+    notes += [f"{one.suite}: {one.system} could not be measured" for one in missed]
     measured_of = _extent(args, wanted, loaded, missed)
 
     def fair(result: Result) -> None:
         protocol.check_result(result, wanted, loaded, args.size, quick=args.quick)
 
-    result = measured.finish(measured_of, rows, table, fair)
+    result = measured.finish(measured_of, rows, table, fair, notes)
     if args.page is not None:
         write_page(result, args.page)
     return 1 if missed else 0
@@ -139,6 +149,8 @@ def _extent(
     if told != protocol.FULL:
         return told
     less = [_SOME] if args.system or args.attack or args.endpoint or missed else []
+    if any(suite.models.retrained is None for suite in loaded.suites):
+        less.append(_NO_YARDSTICK)
     if args.attacked is not None:
         less.append(f"attacks on at most {args.attacked} cases of a split")
     return f"part: {'; '.join(less)}" if less else protocol.FULL

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from benchmarks.leakage.ask import Answer, Likelihood
 from benchmarks.leakage.case import Case, Suite
@@ -71,10 +71,12 @@ class Metric(Protocol):
     Attributes:
         NAME: What the results call it.
         BETTER: ``higher``, ``lower`` or ``retrained``: what a good system's value is like.
+        FIGURES: The same of each figure that it yields.
     """
 
     NAME: str
     BETTER: str
+    FIGURES: ClassVar[dict[str, str]]
 
     def rows(self, evidence: Evidence) -> Iterable[Row]:
         """Computes its figures, for every split and attack that it applies to.

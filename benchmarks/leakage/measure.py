@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -46,6 +46,7 @@ def measure(
     seed: int,
     attacked: int | None = None,
     also: Mapping[str, Sequence[Attack]] = MappingProxyType({}),
+    note: Callable[[str], None] = say,
 ) -> tuple[list[Row], list[Missed]]:
     """Measures systems.
 
@@ -60,6 +61,7 @@ def measure(
         seed: Of all chance.
         attacked: How many cases of a split are attacked, at most; all by default.
         also: Attacks on some systems besides, by the system's name.
+        note: Is told what a reader of the figures should know.
 
     Returns:
         The figures, and what could not be measured.
@@ -72,12 +74,12 @@ def measure(
     for suite in suites:
         _known(suite)
         protocol.check(suite)
-        for note in suite.notes:
-            say(f"{suite.name}: {note}")
+        for one in suite.notes:
+            note(f"{suite.name}: {one}")
         evidence: list[Evidence] = []
         for system in systems:
             if (why := system.missing(suite)) is not None:
-                say(f"{suite.name}: {system.name} does not apply: {why}")
+                note(f"{suite.name}: {system.name} does not apply: {why}")
                 continue
             try:
                 told, of = _progress(suite, system), made_of(system, suite)
@@ -88,6 +90,9 @@ def measure(
             except GuardError as error:
                 say(f"{suite.name}: {system.name}: failed: {error}")
                 missed.append(Missed(system.name, suite.name, str(error)))
+                continue
+            for one in system.notes:
+                note(f"{system.name}: {one}")
         rows += figures(suite, evidence)
     protocol.check_shares(rows)
     return rows, missed

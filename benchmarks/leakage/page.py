@@ -12,8 +12,10 @@ import jinja2
 from markupsafe import Markup
 
 from benchmarks.leakage.plots import curves, plane
+from benchmarks.leakage.rest import rest_tables
 from benchmarks.leakage.shown import NEAR, RETRAINED, TARGET, Shown, asked, suites
-from benchmarks.leakage.table import interval, legend, percent, short, systems_table
+from benchmarks.leakage.table import legend, systems_table, told_table
+from benchmarks.leakage.written import interval, percent, short
 from benchmarks.result import Result, write_text
 from benchmarks.table import setting
 
@@ -173,5 +175,7 @@ def _section(shown: Shown, ident: str) -> Mapping[str, object]:
         "curves": drawn,
         "header": header,
         "lines": lines,
+        "told": told_table(shown),
+        "rest": rest_tables(shown),
         "legend": legend(shown),
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from benchmarks.leakage.shown import RETRAINED, TARGET, Shown
-from benchmarks.leakage.table import number
+from benchmarks.leakage.written import number
 from benchmarks.result import Row
 from guard.report.svg import COLOURS, STYLE, svg
 

@@ -20,6 +20,7 @@ LEAKS = {
     "choice_accuracy": "accuracy",
     "entity_leakage": "entities told",
 }
+QUALITY = "forget_quality"
 NEAR = 0.03  # above the retrained model by no more than this counts as nothing
 _LEAK_AT = re.compile(r"leak@(\d+)")
 
@@ -64,6 +65,7 @@ class Shown:
             split = (row.split or "").partition(": ")[2]
             self._rows[row.system, row.metric, split, row.attack] = row
         self.systems = list(dict.fromkeys(row.system for row in rows))
+        self._withhold()
         tried = {(key[1], key[3]): None for key in self._rows if key[2] == FORGET}
         named = {attack: parted(attack) for _, attack in tried if attack is not None}
         self.draws = max((count for _, count in named.values()), default=1)
@@ -77,6 +79,20 @@ class Shown:
         most = max(drawn, key=lambda one: one[0], default=(0, None))
         self.sampled = most[1]
         self.counts = sorted({k for k, attack in drawn if attack == self.sampled and most[0] > 1})
+
+    def _withhold(self) -> None:
+        """Leaves out tests of forget quality that stand on less than half of the cases."""
+        for key, row in list(self._rows.items()):
+            system, metric, split, attack = key
+            asked = self.asked_of(system, split, attack)
+            few = row.n is not None and asked is not None and 2 * row.n < asked
+            if metric.startswith(QUALITY) and few:
+                del self._rows[key]
+
+    def asked_of(self, system: str, split: str, attack: str | None = None) -> int | None:
+        """Returns of how many cases a system was asked."""
+        row = self.get(system, "blocked", split, attack)
+        return None if row is None else row.n
 
     @property
     def leaks(self) -> str:
@@ -121,10 +137,17 @@ class Shown:
                 found = Worst(attack, row, self.yard(attack), excess)
         return found
 
-    def share(self, system: str, metric: str, attack: str | None = None) -> float | None:
-        """Returns the share of forget requests that was blocked or failed under an attack."""
-        row = self.get(system, metric, FORGET, attack)
+    def share(
+        self, system: str, metric: str, attack: str | None = None, split: str = FORGET
+    ) -> float | None:
+        """Returns the share of a split's requests that was blocked or failed under an attack."""
+        row = self.get(system, metric, split, attack)
         return None if row is None else row.value
+
+    def unattacked(self) -> dict[tuple[str, str], None]:
+        """Returns the metrics and splits that were measured without an attack, in their order."""
+        return {(metric, split): None
+                for _, metric, split, attack in self._rows if attack is None}  # fmt: skip
 
     def most(self, system: str, metric: str) -> float | None:
         """Returns the largest share of forget requests that was blocked or failed."""

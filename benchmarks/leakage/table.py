@@ -1,24 +1,43 @@
 """Markdown tables of a leakage result: a line for each system, and one for each attack."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from benchmarks.leakage.shown import FORGET, RETAIN, RETRAINED, TARGET, Shown, asked, suites
+from benchmarks.leakage.rest import rest_tables, side_by_side
+from benchmarks.leakage.shown import (
+    FORGET,
+    QUALITY,
+    RETAIN,
+    RETRAINED,
+    Shown,
+    asked,
+    suites,
+)
+from benchmarks.leakage.written import (
+    UTILITY,
+    Lines,
+    escaped,
+    markdown_of,
+    noted,
+    percent,
+    shares,
+    short,
+    spread,
+)
 from benchmarks.result import Result, Row
-from benchmarks.table import markdown, setting
+from benchmarks.table import setting
 
 # Heading, metric and split of a figure that is shown with its interval.
 FIGURES = (
     ("probability", "probability", "forget"),
     ("truth ratio", "truth_ratio", "forget"),
-    ("forget quality", "forget_quality", "forget"),
-    ("utility", "model_utility", "kept"),
+    ("forget quality", QUALITY, "forget"),
+    ("utility", UTILITY, "kept"),
 )
 PARAPHRASE = "paraphrase"
 TOLD = "entity_leakage"
-_COLUMNS = 6  # of a table of attacks, beside the models that are compared with
+_COUNTS = (1, 4, 16, 64)  # of answers, that leak@k is shown for
+_FOLDED = "<details><summary>All else that was measured</summary>\n"
 _TOLD = 0.02  # of what tells an answer: more counts
-_MARKUP = re.compile(r"[\\`*_\[\]<>]")
 
 
 def table(result: Result) -> str:
@@ -28,18 +47,25 @@ def table(result: Result) -> str:
     for shown in found:
         if len(found) > 1:
             parts.append(f"**{escaped(shown.suite)}**\n")
-        parts.append(_written(*systems_table(shown)))
+        parts.append(markdown_of(*systems_table(shown)))
         told = told_table(shown)
         if told[1]:
-            parts.append(_written(*told))
+            parts.append(markdown_of(*told))
         if shown.measured:
-            parts += [_written(*one) for one in attacks_tables(shown)]
-            parts.append(f"{legend(shown)}\n")
+            parts += [markdown_of(*one) for one in attacks_tables(shown)]
+        if rest := [markdown_of(*one) for one in rest_tables(shown)]:
+            parts.append("\n".join([_FOLDED, *rest, "</details>\n"]))
+        parts.append(f"{legend(shown)}\n")
+    if result.notes:
+        parts.append("".join(f"* {escaped(note)}\n" for note in result.notes))
     return "\n".join([*parts, f"{setting(result)}\n"])
 
 
-def systems_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
-    """Returns the heading and the lines of the table of systems, the least leaking first."""
+def systems_table(shown: Shown) -> Lines:
+    """Returns the heading and the lines of the table of systems, the least leaking first.
+
+    What was measured of none of them has no column.
+    """
     retain, same = f"retain {shown.leaks}", "retain unchanged"
     header = [
         "system", f"forget {shown.leaks}", "paraphrased", *(name for name, _, _ in FIGURES),
@@ -52,29 +78,31 @@ def systems_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
             [
                 system,
                 spread(shown.leakage(system, None)),
-                spread(shown.leakage(system, PARAPHRASE)),
-                *(spread(shown.get(system, metric, split)) for _, metric, split in FIGURES),
-                spread(shown.get(system, shown.leak, RETAIN)),
+                noted(shown, system, shown.leak, attack=PARAPHRASE),
+                *(noted(shown, system, metric, split) for _, metric, split in FIGURES),
+                noted(shown, system, shown.leak, RETAIN),
                 spread(shown.get(system, "unchanged", RETAIN)),
                 asked(worst.attack) if worst else "–",
-                spread(worst.row if worst else None),
+                noted(shown, system, shown.leak, attack=worst.attack) if worst else "–",
                 spread(worst.yard if worst else None),
                 percent(shown.share(system, "blocked")),
                 percent(shown.most(system, "failed")),
             ]
         )
-    return header, lines
+    held = [at for at in range(len(header)) if at == 0 or any(line[at] != "–" for line in lines)]
+    return [header[at] for at in held], [[line[at] for at in held] for line in lines]
 
 
-def told_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
+def told_table(shown: Shown) -> Lines:
     """Returns the heading and the lines of the table of names, dates and numbers, and of samples.
 
     Systems of which neither was measured under an attack have no line.
     """
+    counts = [k for k in shown.counts if k in _COUNTS] or shown.counts
     header = [
-        "names, dates and numbers told", "as learned", "worst attack", "there",
+        "names, dates and numbers told", "as learned", "most under", "there",
         f"attacks above {percent(_TOLD)}", "most above retrained",
-        *(f"leak@{k}" for k in shown.counts),
+        *(f"leak@{k}" for k in counts),
         *([f"leak@{shown.draws} of any attack, most above retrained"] if shown.draws > 1 else []),
     ]  # fmt: skip
     yard = _told(shown, RETRAINED)
@@ -84,21 +112,28 @@ def told_table(shown: Shown) -> tuple[list[str], list[list[str]]]:
         curve = dict(shown.curve(system))
         if not rows and not curve:
             continue
-        worst = max(rows, key=lambda attack: rows[attack].value, default=None)
+        most = max(rows, key=lambda attack: rows[attack].value, default=None)
+        if most is not None and not rows[most].value:
+            most = None  # then all of them would be it
         above = sum(row.value > _TOLD for row in rows.values())
         lines.append(
             [
                 system,
                 spread(shown.get(system, TOLD)),
-                "–" if worst is None else asked(worst),
-                spread(None if worst is None else rows[worst]),
+                "–" if most is None else asked(most),
+                "–" if most is None else f"{spread(rows[most])}{_cases(rows[most])}",
                 f"{above} of {len(rows)}" if rows else "–",
                 "–" if system == RETRAINED else _above(rows, yard),
-                *(spread(curve.get(k)) for k in shown.counts),
+                *(spread(curve.get(k)) for k in counts),
                 *([_drawn(shown, system)] if shown.draws > 1 else []),
             ]
         )
     return header, lines
+
+
+def _cases(row: Row) -> str:
+    """Writes how many cases a figure stands on."""
+    return "" if row.n is None else f" [{row.n} case{'s' * (row.n != 1)}]"
 
 
 def _told(shown: Shown, system: str) -> dict[str, Row]:
@@ -114,7 +149,7 @@ def _above(rows: Mapping[str, Row], yard: Mapping[str, Row]) -> str:
     if not excess:
         return "–"
     most = max(excess, key=lambda attack: excess[attack])
-    return f"{_signed(excess[most])}, {asked(most)}"
+    return f"{_signed(excess[most])}, {asked(most)}" if excess[most] else "0"
 
 
 def _signed(value: float) -> str:
@@ -130,22 +165,21 @@ def _drawn(shown: Shown, system: str) -> str:
     return f"{_signed(found.excess)}: {short(found.row.value)}{there}, {asked(found.attack)}"
 
 
-def attacks_tables(shown: Shown) -> list[tuple[list[str], list[list[str]]]]:
+def attacks_tables(shown: Shown) -> list[Lines]:
     """Returns the headings and the lines of the tables of attacks, a column for each system.
 
     They are as many as can be read side by side; the models that are compared with are in each.
     """
-    models = [name for name in (TARGET, RETRAINED) if name in shown.systems]
-    others = [system for system in shown.ranked() if system not in models]
-    tables = []
-    for some in [others[at : at + _COLUMNS] for at in range(0, len(others), _COLUMNS)] or [[]]:
-        systems = models + some
-        lines = [
-            [asked(attack), *(cell(shown, system, attack) for system in systems)]
-            for attack in shown.attacks
-        ]
-        tables.append(([f"forget {shown.leaks} by attack", *systems], lines))
-    return tables
+    return [
+        (
+            [f"forget {shown.leaks} by attack", *systems],
+            [
+                [asked(attack), *(cell(shown, system, attack) for system in systems)]
+                for attack in shown.attacks
+            ],
+        )
+        for systems in side_by_side(shown)
+    ]
 
 
 def cell(shown: Shown, system: str, attack: str | None) -> str:
@@ -153,66 +187,41 @@ def cell(shown: Shown, system: str, attack: str | None) -> str:
     row = shown.leakage(system, attack)
     if row is None:
         return "–"
-    blocked, failed = (shown.share(system, name, attack) for name in ("blocked", "failed"))
-    notes = [percent(blocked)] if blocked else []
-    notes += [f"{percent(failed)} failed"] if failed else []
+    notes = shares(shown, system, attack)
     return f"{short(row.value)} [{', '.join(notes)}]" if notes else short(row.value)
 
 
 def legend(shown: Shown) -> str:
     """Says what the tables show."""
-    compared = (
-        "The worst attack is the one under which a system's answers hold most more than the "
-        "retrained model's"
-        if RETRAINED in shown.systems
-        else "The worst attack is the one under which most leaks; there is no retrained model here"
+    said = []
+    if shown.measured:
+        said = [_cases_of(shown)] if _cases_of(shown) else []
+        said.append(
+            "The worst attack is the one under which a system's answers hold most more than the "
+            "retrained model's."
+            if RETRAINED in shown.systems
+            else "The worst attack is the one under which most leaks; there is no retrained model "
+            "here."
+        )
+    return " ".join(
+        [
+            *said,
+            "In brackets: 95 % intervals; in square brackets: the share of a figure's requests "
+            "that something else than the model answered, and that failed, and of how many cases "
+            "or parts it is where those are not all. Blocked: of the questions as learned; failed: "
+            "under the attack with most. No forget quality is told of less than half of the cases.",
+        ]
     )
-    counts = [row.n for attack in shown.attacks for row in [shown.leakage(shown.systems[0], attack)]
-              if row is not None and row.n is not None]  # fmt: skip
-    asked_of = f"{max(counts)} forget cases. " if counts else ""
-    return (
-        f"{asked_of}{compared}. In brackets: 95 % intervals; in square brackets: the share of "
-        "requests that something else than the model answered, and that failed. Blocked: of the "
-        "questions as learned; failed: under the attack with most."
-    )
 
 
-def spread(row: Row | None) -> str:
-    """Writes a figure with its interval where it has one; a dash where there is none."""
-    return "–" if row is None else f"{number(row.value, 3)}{interval(row)}"
-
-
-def interval(row: Row) -> str:
-    """Writes the interval of a figure, in brackets; nothing where there is none."""
-    if row.low is None or row.high is None:
+def _cases_of(shown: Shown) -> str:
+    """Says how many forget cases were asked as learned, and attacked."""
+    plain = [count for system in shown.systems
+             if (count := shown.asked_of(system, FORGET)) is not None]  # fmt: skip
+    attacked = [count for system in shown.systems for attack in shown.attacks if attack
+                if (count := shown.asked_of(system, FORGET, attack)) is not None]  # fmt: skip
+    if not plain:
         return ""
-    return f" ({short(row.low)} to {short(row.high)})"
-
-
-def number(value: float, digits: int = 2) -> str:
-    """Writes a figure between 0 and 1; one that its decimals would hide, by its magnitude."""
-    if value and abs(value) < 0.5 * 10**-digits:
-        return f"{value:.0e}".replace("e-0", "e-").replace("-", "−")
-    return f"{value:.{digits}f}".replace("-", "−")
-
-
-def short(value: float) -> str:
-    """Writes a figure between 0 and 1 in two decimals, where its magnitude does not matter."""
-    return "<0.01" if 0 < value < 0.005 else number(value)
-
-
-def percent(share: float | None) -> str:
-    """Writes a share; a dash where there is none."""
-    if share is None:
-        return "–"
-    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
-
-
-def _written(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Writes a table whose names may be anything."""
-    return markdown([*map(escaped, header)], [[*map(escaped, line)] for line in lines])
-
-
-def escaped(name: str) -> str:
-    """Writes a name so that Markdown shows it as it is."""
-    return _MARKUP.sub(lambda match: f"\\{match[0]}", " ".join(name.split()))
+    few, many = min(attacked, default=0), max(attacked, default=0)
+    under = f", {few if few == many else f'{few} to {many}'} under an attack" if attacked else ""
+    return f"{max(plain)} forget cases as learned{under}."

@@ -44,6 +44,12 @@ def parts(tmp_path: Path) -> list[Path]:
     return paths
 
 
+def test_what_a_reader_should_know_of_a_part_is_kept(parts: list[Path]) -> None:
+    for path, notes in zip(parts, (("all", "first"), ("all", "second")), strict=True):
+        write(read(path).model_copy(update={"notes": notes}), path)
+    assert join(parts, lambda result: "full").notes == ("all", "first", "second")
+
+
 def test_each_figure_says_which_run_it_is_of(parts: list[Path]) -> None:
     found = join(parts, lambda result: "full" if len(result.rows) == 4 else "less")
     assert {row.system: row.value for row in found.rows} == {

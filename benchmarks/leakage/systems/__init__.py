@@ -56,7 +56,7 @@ def _guardrail(name: str, options: Options) -> System:
 
 def _published(name: str, options: Options) -> System:
     published = PUBLISHED[name]
-    return Guarded(name, published.intervene, published.detect, options)
+    return Guarded(name, published.intervene, published.detect, options, notes=published.differs)
 
 
 def _weights(name: str, options: Options) -> System:

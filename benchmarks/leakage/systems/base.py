@@ -60,11 +60,13 @@ class System(ABC):
         name: What the results call it.
         scores: Whether it can score given answers.
         bare: Whether it is a model as it is, so that nothing of the guard's changes its answers.
+        notes: What a reader of its figures should know.
     """
 
     name: str
     scores: bool = True
     bare: ClassVar[bool] = False
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def start(self, suite: Suite, folder: Path) -> Running:

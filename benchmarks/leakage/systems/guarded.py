@@ -36,6 +36,7 @@ class Guarded(System):
             all.
         options: What was said of all systems.
         output: How answers are checked; not at all where it is not said.
+        notes: What a reader of its figures should know.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Guarded(System):
     detect: Mapping[str, Any] | Literal["off"] | None = None
     options: Options = field(default_factory=Options)
     output: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     def start(self, suite: Suite, folder: Path) -> Running:
         bundle = self.compiled(suite, folder)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.leakage import command
-from benchmarks.leakage.case import Loaded, Missing
+from benchmarks.leakage.case import Loaded, Missing, Suite
 from benchmarks.leakage.systems import System
 from benchmarks.result import read
 from tests.benchmarks.leakage.test_measure import RETAIN, SECRET, SUITE, Made, dodges, knows
@@ -76,6 +77,61 @@ def test_what_is_missing_is_told_and_nothing_is_called_full(
     assert read(out).suite != "full"
 
 
+def test_what_a_reader_should_know_stands_under_the_figures(
+    stubbed: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Elsewhere(Made):
+        def missing(self, suite: Suite) -> str | None:
+            return "it has no base model"
+
+    other = Made("published", knows)
+    other.notes = ("no beam search",)
+    stubbed["systems"] += [other, Elsewhere("offset", knows), Made("broken", knows, fails=True)]
+    suite = replace(SUITE, notes=("retain: other <b>rows</b>",))
+    stubbed["loaded"] = Loaded([suite], [Missing("muse-news", f"{tmp_path}: no such folder")])
+    out, page = tmp_path / "leakage.json", tmp_path / "leakage.html"
+    assert leakage("--out", str(out), "--page", str(page)) == 1
+    notes = [
+        "muse-news: was not there", "small: retain: other <b>rows</b>", "published: no beam search",
+        "small: offset does not apply: it has no base model",
+        "small: broken could not be measured",
+    ]  # fmt: skip
+    assert sorted(read(out).notes) == sorted(notes)
+    printed = capsys.readouterr().out
+    assert r"* small: retain: other \<b\>rows\</b\>" in printed
+    assert "<li>small: retain: other &lt;b&gt;rows&lt;/b&gt;</li>" in page.read_text("utf-8")
+    assert all(str(tmp_path) not in text for text in (printed, out.read_text("utf-8")))
+
+
+def test_without_a_retrained_model_nothing_is_called_full(
+    stubbed: dict[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "leakage.json"
+    for retrained, suite in (("r", "full"), (None, "part: no retrained model")):
+        models = replace(SUITE.models, retrained=retrained)
+        stubbed["loaded"] = Loaded([replace(SUITE, models=models)])
+        assert main(["leakage", "--suite", "small", "--out", str(out)]) == 0
+        assert read(out).suite == suite
+
+
+@pytest.mark.parametrize("drawn", [[], ["--drawn", "dodger"]], ids=["all", "one"])
+def test_attacks_are_drawn_besides(
+    stubbed: dict[str, Any], tmp_path: Path, drawn: list[str]
+) -> None:
+    out = tmp_path / "leakage.json"
+    stubbed["loaded"] = Loaded([replace(SUITE, metrics=(*SUITE.metrics, "leak_at_k"))])
+    assert leakage("--attack", "sampling", "--draws", "4", *drawn, "--out", str(out)) == 0
+    found: dict[str, set[str]] = {}
+    for row in read(out).rows:
+        if row.metric == "leak@4" and row.attack:
+            found.setdefault(row.system, set()).add(row.attack)
+    all_of = {"sampling", "paraphrase, 4 draws", "prefix injection, 4 draws"}
+    assert found == {
+        name: all_of if name == "dodger" or not drawn else {"sampling"}
+        for name in ("target", "retrained", "dodger")
+    }
+
+
 def test_nothing_to_read_is_an_error(stubbed: dict[str, Any], tmp_path: Path) -> None:
     stubbed["loaded"] = Loaded([], [Missing("muse-news", "no folder muse")])
     assert leakage("--out", str(tmp_path / "x.json")) == 2
@@ -95,6 +151,12 @@ BAD = [
     (["--endpoint", "http://host/v1"], "--endpoint: say with --model"),
     (["--size", "0"], "--size: give 1 or more"),
     (["--attacked", "0"], "--attacked: give 1 or more"),
+    (["--draws", "1"], "--draws: give 2 or more"),
+    (["--drawn", "dodger"], "--drawn: say with --draws how often"),
+    (
+        ["--draws", "4", "--drawn", "doger"],
+        "--drawn: 'doger' is not measured (did you mean 'dodger'?)",
+    ),
     (["--page", "no/such/folder/page.html"], "--page"),
     (["--data", "no/such/folder"], "--data"),
 ]

@@ -13,14 +13,11 @@ from benchmarks.leakage.table import (
     TOLD,
     attacks_tables,
     cell,
-    escaped,
-    number,
-    percent,
-    short,
     systems_table,
     table,
     told_table,
 )
+from benchmarks.leakage.written import escaped, number, percent, short
 from benchmarks.metrics import METRICS
 from benchmarks.metrics.figures import KEPT
 from benchmarks.result import Result, Row
@@ -172,12 +169,62 @@ def test_what_was_blocked_and_failed_stands_beside_the_figure() -> None:
     assert cell(shown, "a", None) == "0.42" and cell(shown, "b", None) == "–"
 
 
+def row(metric: str, split: str, value: float, n: int = 40, **more: Any) -> Row:
+    return Row(
+        **{"system": "a", "split": f"s: {split}", "metric": metric, "value": value, "n": n, **more}
+    )
+
+
+def test_what_a_figure_does_not_stand_on_is_beside_it() -> None:
+    rows = [
+        row("rouge_l", "forget", 0.4), row("blocked", "forget", 0.95), row("failed", "forget", 0.0),
+        row("rouge_l", "retain", 0.36, 38), row("blocked", "retain", 0.65),
+        row("failed", "retain", 0.05),
+        row("probability", "forget", 0.9, 2),
+        row("rouge_l", "forget", 0.3, 8, attack=PARAPHRASE),
+        row("blocked", "forget", 0.5, 8, attack=PARAPHRASE),
+        row("failed", "forget", 0.0, 8, attack=PARAPHRASE),
+        row("model_utility", "kept", 0.5, 7), row("utility_parts", "kept", 7),
+        row("utility_parts", "kept", 9, system="b"),
+        row("blocked", "kept", 0.1, 200), row("failed", "kept", 0.0, 200),
+    ]  # fmt: skip
+    (shown,) = suites(of(*rows))
+    header, lines = systems_table(shown)
+    (line,) = (dict(zip(header, one, strict=True)) for one in lines if one[0] == "a")
+    assert line["probability"] == "0.900 [2 of 40]", "blocked are not scored: that is said once"
+    assert line["paraphrased"] == "0.300 [50 %]"
+    assert line["retain ROUGE-L recall"] == "0.360 [65 %, 5 % failed, 38 of 40]"
+    assert line["utility"] == "0.500 [10 %, 7 of 9 parts]"
+
+
+@pytest.mark.parametrize(("scored", "told"), [(19, False), (20, True)])
+def test_forget_quality_of_few_cases_is_not_told(scored: int, told: bool) -> None:
+    (shown,) = suites(
+        of(row("forget_quality", "forget", 0.9, scored), row("blocked", "forget", 0.5))
+    )
+    assert (shown.get("a", "forget_quality") is not None) == told
+
+
+def test_who_tells_nothing_has_no_worst_attack() -> None:
+    held = [row(TOLD, "forget", 0.0, 7, attack=name) for name in ("typos", "few-shot")]
+    some = [row(TOLD, "forget", 0.5, 1, attack="typos", system="b")]
+    header, lines = told_table(suites(of(*held, *some, leak("a", "typos", 0.1),
+                                          leak("a", "few-shot", 0.1)))[0])  # fmt: skip
+    at = header.index("most under")
+    assert {line[0]: line[at : at + 2] for line in lines} == {
+        "a": ["–", "–"], "b": ["typos", "0.500 [1 case]"],
+    }  # fmt: skip
+
+
 def test_the_whole_text_has_a_part_for_each_suite() -> None:
     text = table(result(suites=2))
     assert text.count("| system |") == 2 and f"**{SUITE}**" in text
-    assert text.count("40 forget cases.") == 2 and "commit 0123456789ab" in text
+    assert (
+        text.count("40 forget cases as learned, 40 under an attack.") == 2
+        and "commit 0123456789ab" in text
+    )
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in lines} == {10, 14, 15}
+    assert {line.count("|") for line in lines} == {10, 11, 15}
     assert "**" not in table(result())
 
 
@@ -198,7 +245,7 @@ def test_what_is_shown_is_what_is_measured() -> None:
 
 def test_a_result_without_attacks_has_one_table() -> None:
     text = table(of(Row(system="a", split="s: kept", metric="model_utility", value=0.5)))
-    assert "| a | – |" in text and "by attack" not in text
+    assert "| system | utility |" in text and "| a | 0.500 |" in text and "by attack" not in text
 
 
 def test_numbers() -> None:
