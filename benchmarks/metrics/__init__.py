@@ -19,6 +19,7 @@ from benchmarks.metrics.kfr import Kfr
 from benchmarks.metrics.krr import Krr
 from benchmarks.metrics.leak_at_k import Leak
 from benchmarks.metrics.loss_mia import LossMia
+from benchmarks.metrics.mia_score import MiaScore
 from benchmarks.metrics.min_k import MinK
 from benchmarks.metrics.muse_knowledge import MuseKnowledge
 from benchmarks.metrics.muse_verbatim import MuseVerbatim
@@ -62,6 +63,7 @@ METRICS: "dict[str, Metric]" = {
     "muse_knowledge": MuseKnowledge(),
     "privacy_leak": PrivacyLeak(),
     "loss_mia": LossMia(),
+    "mia_score": MiaScore(),
     "min_k": MinK(),
     "task_aggregate": TaskAggregate(),
     "blocked": Blocked(),

@@ -1,6 +1,6 @@
 """Whether what was learned can be told from the like that was not, by likelihoods alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -33,13 +33,16 @@ def scores(scored: Scored, share: float) -> Values:
     ]
 
 
-def area_rows(evidence: Evidence, metric: str, share: float) -> Iterator[Row]:
+def area_rows(
+    evidence: Evidence, metric: str, share: float, told: Callable[[float], float] = float
+) -> Iterator[Row]:
     """Yields the area under the ROC curve of each forget split against the holdout.
 
     Args:
         evidence: What is told of both.
         metric: What the value is.
         share: Of the least likely tokens, by which a text is taken for learned.
+        told: What the value makes of the area; as it is by default.
 
     Yields:
         0.5 tells nothing; above it, what is forgotten is likelier. `n` counts both sides.
@@ -57,8 +60,8 @@ def area_rows(evidence: Evidence, metric: str, share: float) -> Iterator[Row]:
         def figure(
             drawn: Sequence[Indices], above: np.ndarray = above, below: np.ndarray = below
         ) -> float:
-            return auc(above[drawn[0]], below[drawn[1]])
+            return told(auc(above[drawn[0]], below[drawn[1]]))
 
         spread = interval(figure, [groups_of(learned), groups_of(never)], evidence.seed)
         n = len(learned) + len(never)
-        yield row(evidence, split, metric, auc(above, below), n, spread=spread)
+        yield row(evidence, split, metric, told(auc(above, below)), n, spread=spread)

@@ -23,7 +23,10 @@ METRICS = (
     "refusal", "over_refusal", "repetition", "perplexity", "forget_score", "kfr", "krr",
     "blocked", "failed",
 )  # fmt: skip
-PRIVACY = ("privacy_leak", "loss_mia", "min_k", "repetition", "perplexity", "blocked", "failed")
+PRIVACY = (
+    "privacy_leak", "loss_mia", "mia_score", "min_k", "repetition", "perplexity", "blocked",
+    "failed",
+)  # fmt: skip
 _COPIED = 256  # tokens of a completion: the longest that was learned has 164 of SmolLM2's
 _ID = re.compile(r"(.*?)(sc|qa)(\d+)", re.DOTALL)
 

@@ -2,7 +2,8 @@
 
 Knowledge and verbatim memory are one suite, privacy leakage another (there, what is forgotten are
 whole texts, and ``holdout`` are texts of the same kind that no model has seen). ``scale-N`` forgets
-the N-th and so larger set, ``sust-N`` all of the first N sets, one request after the other.
+the N-th and so larger set, ``sust-N`` all of the first N sets. MUSE unlearns these one after the
+other; a guard is given them together, since one target more leaves the others as they are.
 """
 
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ _SHOWN = (
     "in context: questions behind the set's examples, as text to be gone on with; muse_verbatim "
     "of these is what MUSE calls knowledge memorisation"
 )
+_TOGETHER = "forget: the sets of all requests so far are given together, not one after the other"
 _CUT = f"forget: {PREFIX} words of the sets' own texts are given, to be gone on with"
 
 
@@ -152,15 +154,17 @@ def load(source: Source, name: str) -> Suite:
         }
         return _suite(name, held, models, sets, splits, METRICS, (_SHOWN,))
     fold = int(rest[1])
+    notes: tuple[str, ...] = (_CUT, _SHOWN)
     if rest[0] == "scale":
         sets = [("scal", f"forget_{fold}")]
     else:
         sets = [("sust", f"forget_{number}") for number in range(1, fold + 1)]
+        notes = (_TOGETHER, *notes)
     learned = [
         part for which in sets for text in held.texts(*which) for part in sections(text, _SECTION)
     ]
     splits = {"forget": tuple(spread(learned, "forget", _PASSAGES)), **splits}
-    return _suite(name, held, models, sets, splits, METRICS, (_CUT, _SHOWN))
+    return _suite(name, held, models, sets, splits, METRICS, notes)
 
 
 def _suite(

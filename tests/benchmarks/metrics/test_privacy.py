@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.metrics.loss_mia import LossMia
 from benchmarks.metrics.membership import min_k
+from benchmarks.metrics.mia_score import MiaScore, score
 from benchmarks.metrics.min_k import MinK
 from benchmarks.metrics.privacy_leak import PrivacyLeak, privacy_leak
 from tests.benchmarks.metrics.material import beside, cases, evidence, rows, scored
@@ -37,9 +38,16 @@ def test_the_areas_are_scikit_learns(
     area = rows(LossMia(), held)["auc_loss", "forget", None]
     expected = roc_auc_score(labels, [sum(logs) / len(logs) for logs in [*learned, *never]])
     assert area.value == pytest.approx(expected, abs=1e-5) and area.n == len(labels)
+    mia = rows(MiaScore(), held)["mia_score", "forget", None]
+    assert mia.value == pytest.approx(1 - 2 * abs(expected - 0.5), abs=1e-5) and mia.n == area.n
+    assert 0 <= mia.low <= mia.high <= 1
     for name, share in (("auc_min_20", 0.2), ("auc_min_40", 0.4)):
         expected = roc_auc_score(labels, [min_k(logs, share) for logs in [*learned, *never]])
         assert rows(MinK(), held)[name, "forget", None].value == pytest.approx(expected, abs=1e-5)
+
+
+def test_too_much_forgotten_scores_as_too_little() -> None:
+    assert [score(area) for area in (0.0, 0.25, 0.5, 0.75, 1.0)] == [0.0, 0.5, 1.0, 0.5, 0.0]
 
 
 def test_privacy_leak_is_muses() -> None:
