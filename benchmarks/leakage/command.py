@@ -7,6 +7,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.leakage import protocol
@@ -14,6 +15,7 @@ from benchmarks.leakage.attacks import ATTACKS, Attack
 from benchmarks.leakage.attacks.drawn import Drawn
 from benchmarks.leakage.attacks.sampling import Sampling
 from benchmarks.leakage.case import Loaded, Source
+from benchmarks.leakage.fluent import reader_of
 from benchmarks.leakage.measure import Missed, measure
 from benchmarks.leakage.page import write_page
 from benchmarks.leakage.store import Store
@@ -98,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
         raise GuardError(f"--page: {args.page}: give a file in a folder that exists")
     attacks = _attacks(args)
     systems = chosen(_systems(args), _options(args))
+    # Whoever asks an endpoint may have neither the models here nor an engine.
+    reader = partial(reader_of, settings=Settings(args.dtype)) if not args.endpoint else None
     also = _drawn(args, attacks, [system.name for system in systems])
     wanted = args.suite or [SUITE]
     loaded = load(wanted, _source(args))
@@ -116,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="guard-leakage-") as temp:
         store = Store(args.work or Path(temp))
         rows, missed = measure(
-            loaded.suites, systems, attacks, store, args.seed, args.attacked, also, note
+            loaded.suites, systems, attacks, store, args.seed, args.attacked, also, note, reader
         )
     notes += [f"{one.suite}: {one.system} could not be measured" for one in missed]
     measured_of = _extent(args, wanted, loaded, missed)

@@ -11,10 +11,12 @@ from benchmarks.leakage.attacks import Attack
 from benchmarks.leakage.case import Suite
 from benchmarks.leakage.depends import made_of
 from benchmarks.leakage.evidence import Evidence
+from benchmarks.leakage.fluent import read
 from benchmarks.leakage.gather import Progress, gather
 from benchmarks.leakage.store import Store
 from benchmarks.leakage.systems import System
 from benchmarks.metrics import METRICS
+from benchmarks.metrics.fluency import Fluency
 from benchmarks.report import say
 from benchmarks.result import Row
 from guard.errors import DataError, GuardError
@@ -47,6 +49,7 @@ def measure(
     attacked: int | None = None,
     also: Mapping[str, Sequence[Attack]] = MappingProxyType({}),
     note: Callable[[str], None] = say,
+    reader: Callable[[Suite], System] | None = None,
 ) -> tuple[list[Row], list[Missed]]:
     """Measures systems.
 
@@ -62,6 +65,7 @@ def measure(
         attacked: How many cases of a split are attacked, at most; all by default.
         also: Attacks on some systems besides, by the system's name.
         note: Is told what a reader of the figures should know.
+        reader: Returns the model of a suite that says how fluent answers are; none by default.
 
     Returns:
         The figures, and what could not be measured.
@@ -93,6 +97,12 @@ def measure(
                 continue
             for one in system.notes:
                 note(f"{system.name}: {one}")
+        if reader is not None and Fluency.NAME in suite.metrics:
+            try:
+                evidence = list(read(suite, evidence, reader(suite), store))
+            except GuardError as error:
+                say(f"{suite.name}: answers could not be read: {error}")
+                note(f"{suite.name}: no other model could read the answers")
         rows += figures(suite, evidence)
     protocol.check_shares(rows)
     return rows, missed

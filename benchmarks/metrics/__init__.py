@@ -13,6 +13,7 @@ from benchmarks.metrics.choice_said import ChoiceSaid
 from benchmarks.metrics.closeness import Closeness
 from benchmarks.metrics.entities import Entities
 from benchmarks.metrics.failed import Failed
+from benchmarks.metrics.fluency import Fluency
 from benchmarks.metrics.forget_quality import ForgetQuality
 from benchmarks.metrics.forget_score import ForgetScore
 from benchmarks.metrics.kfr import Kfr
@@ -53,6 +54,7 @@ METRICS: "dict[str, Metric]" = {
     "refusal": Refusal(),
     "over_refusal": OverRefusal(),
     "repetition": Repetition(),
+    "fluency": Fluency(),
     "perplexity": Perplexity(),
     "choice": Choice(),
     "choice_said": ChoiceSaid(),

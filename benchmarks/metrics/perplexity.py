@@ -1,10 +1,10 @@
 """How surprised a system is by what was learned."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from benchmarks.leakage.evidence import Evidence
+from benchmarks.leakage.evidence import Evidence, Scored
 from benchmarks.metrics.figures import row
 from benchmarks.metrics.likelihoods import TINY
 from benchmarks.result import Row
@@ -31,17 +31,28 @@ class Perplexity:
 
     def rows(self, evidence: Evidence) -> Iterable[Row]:
         """Yields ``perplexity`` of each split that is scored."""
-        for split, scored in evidence.scored.items():
-            pairs = zip(scored.cases, scored.answer, strict=True)
-            told = [(case, logs) for case, logs in pairs if logs]
-            if not told:
-                continue
-            logs = [one for _, one in told]
+        yield from perplexity_rows(evidence, "perplexity", evidence.scored)
 
-            def figure(drawn: Sequence[Indices], logs: Sequence[Sequence[float]] = logs) -> float:
-                return perplexity([logs[at] for at in drawn[0]])
 
-            groups = [case.group for case, _ in told]
-            spread = interval(figure, [groups], evidence.seed)
-            value = perplexity(logs)
-            yield row(evidence, split, "perplexity", value, len(told), spread=spread)
+def perplexity_rows(
+    evidence: Evidence, metric: str, by_split: Mapping[str, Scored]
+) -> Iterator[Row]:
+    """Yields the perplexity of each split's answers, of those that are told.
+
+    Args:
+        evidence: Whose.
+        metric: What the value is.
+        by_split: The likelihoods.
+    """
+    for split, scored in by_split.items():
+        pairs = zip(scored.cases, scored.answer, strict=True)
+        told = [(case, logs) for case, logs in pairs if logs]
+        if not told:
+            continue
+        logs = [one for _, one in told]
+
+        def figure(drawn: Sequence[Indices], logs: Sequence[Sequence[float]] = logs) -> float:
+            return perplexity([logs[at] for at in drawn[0]])
+
+        spread = interval(figure, [[case.group for case, _ in told]], evidence.seed)
+        yield row(evidence, split, metric, perplexity(logs), len(told), spread=spread)

@@ -23,8 +23,9 @@ from guard.errors import DataError, GuardError
 FAR = 3  # contracts away, or more
 METRICS = (
     "rouge_l", "entities", "leak_at_k", "probability", "truth_ratio", "forget_quality",
-    "closeness", "utility", "unchanged", "refusal", "over_refusal", "repetition", "perplexity",
-    "forget_score", "kfr", "krr", "loss_mia", "min_k", "privacy_leak", "blocked", "failed",
+    "closeness", "utility", "unchanged", "refusal", "over_refusal", "repetition", "fluency",
+    "perplexity", "forget_score", "kfr", "krr", "loss_mia", "min_k", "privacy_leak", "blocked",
+    "failed",
 )  # fmt: skip
 
 

@@ -19,8 +19,8 @@ FOLDER = "tofu_multilingual"
 TRANSLATED = ("ar", "fr", "hi", "ja")  # those with answers in other words, and wrong ones
 METRICS = (
     "rouge_l", "entities", "leak_at_k", "probability", "truth_ratio", "forget_quality",
-    "closeness", "unchanged", "refusal", "over_refusal", "repetition", "perplexity", "blocked",
-    "failed",
+    "closeness", "unchanged", "refusal", "over_refusal", "repetition", "fluency",
+    "perplexity", "blocked", "failed",
 )  # fmt: skip
 _SOME = 5  # every fifth question about real authors and the world, as in tofu-mini
 

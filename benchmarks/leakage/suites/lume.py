@@ -20,7 +20,7 @@ from guard.errors import DataError
 
 METRICS = (
     "task_aggregate", "rouge_l", "entities", "leak_at_k", "probability", "closeness", "unchanged",
-    "refusal", "over_refusal", "repetition", "perplexity", "forget_score", "kfr", "krr",
+    "refusal", "over_refusal", "repetition", "fluency", "perplexity", "forget_score", "kfr", "krr",
     "blocked", "failed",
 )  # fmt: skip
 PRIVACY = (

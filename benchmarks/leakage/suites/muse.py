@@ -26,7 +26,7 @@ NAMES = (
 )
 METRICS = (
     "muse_knowledge", "muse_verbatim", "rouge_l", "entities", "leak_at_k", "probability",
-    "closeness", "unchanged", "refusal", "over_refusal", "repetition", "perplexity",
+    "closeness", "unchanged", "refusal", "over_refusal", "repetition", "fluency", "perplexity",
     "forget_score", "blocked", "failed",
 )  # fmt: skip
 PRIVACY = ("privacy_leak", "loss_mia", "min_k", "repetition", "perplexity", "blocked", "failed")

@@ -21,7 +21,8 @@ HUB = "jinzhuoran/RWKU"
 FIRST = "1_Stephen_King"
 METRICS = (
     "rouge_l", "entities", "leak_at_k", "probability", "closeness", "choice", "choice_said",
-    "unchanged", "refusal", "over_refusal", "repetition", "perplexity", "forget_score", "kfr",
+    "unchanged", "refusal", "over_refusal", "repetition", "fluency",
+    "perplexity", "forget_score", "kfr",
     "krr", "blocked", "failed",
 )  # fmt: skip
 _THOUGHT, _WRITTEN = 256, 128  # tokens of an answer that reasons first, and of a free one

@@ -26,8 +26,9 @@ HUB = "locuslab/TOFU"
 EVALUATED = 400  # retain rows, with paraphrases and wrong answers
 METRICS = (
     "rouge_l", "entities", "leak_at_k", "probability", "truth_ratio", "forget_quality",
-    "closeness", "utility", "unchanged", "refusal", "over_refusal", "repetition", "perplexity",
-    "forget_score", "kfr", "krr", "loss_mia", "min_k", "privacy_leak", "blocked", "failed",
+    "closeness", "utility", "unchanged", "refusal", "over_refusal", "repetition", "fluency",
+    "perplexity", "forget_score", "kfr", "krr", "loss_mia", "min_k", "privacy_leak", "blocked",
+    "failed",
 )  # fmt: skip
 
 

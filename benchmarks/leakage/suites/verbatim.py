@@ -18,7 +18,7 @@ from guard.registry import nearest
 FOLDER = "public_domain"
 METRICS = (
     "verbatim", "muse_verbatim", "rouge_l", "probability", "closeness", "unchanged", "refusal",
-    "over_refusal", "repetition", "perplexity", "blocked", "failed",
+    "over_refusal", "repetition", "fluency", "perplexity", "blocked", "failed",
 )  # fmt: skip
 _PASSAGES = 100  # of a book
 _SECTION = 400  # words

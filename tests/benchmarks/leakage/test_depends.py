@@ -55,6 +55,7 @@ def test_a_bare_model_runs_through_what_is_digested_for_it() -> None:
         ("benchmarks/baselines/cosine.py", True, False),
         ("benchmarks/leakage/attacks/base.py", True, True),
         ("benchmarks/evasions/base.py", True, True),
+        ("benchmarks/leakage/suites/muse.py", False, False),
         ("benchmarks/leakage/table.py", False, False),
         ("benchmarks/table.py", False, False),
     ],
