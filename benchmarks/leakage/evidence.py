@@ -51,21 +51,21 @@ class Evidence:
         system: The system's name.
         answered: By split and attack; the attack is None where the case was asked as it is.
         scored: By split.
-        read: How likely its answers are to another model, by split: see
-            `benchmarks.leakage.fluent`.
         target: What the unguarded model said.
         retrained: What the retrained model said: the yardstick, where there is one.
         seed: Of bootstraps.
+        read: How likely its answers are to another model, by split: see
+            `benchmarks.leakage.fluent`.
     """
 
     suite: Suite
     system: str
     answered: Mapping[tuple[str, str | None], Answered]
     scored: Mapping[str, Scored] = field(default_factory=dict)
-    read: Mapping[str, Scored] = field(default_factory=dict)
     target: "Evidence | None" = None
     retrained: "Evidence | None" = None
     seed: int = 0
+    read: Mapping[str, Scored] = field(default_factory=dict)
 
 
 class Metric(Protocol):

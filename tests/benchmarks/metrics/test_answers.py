@@ -1,6 +1,7 @@
 """Measures of how systems answer: refusals, choices, repetition, and what is left as it was."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -239,7 +240,7 @@ def test_every_metric_is_registered_by_its_name_and_yields_the_figures_it_says()
         held, *[log] * 4, right=(log,) * 4, wrong=((log,),) * 4, options=((log, log),) * 4
     )
     one = evidence(asked, dict.fromkeys(("forget", "retain", "holdout", "facts"), told))
-    whole = beside(one, target=one, retrained=one)
+    whole = replace(beside(one, target=one, retrained=one), read={"forget": told})
     for name, metric in METRICS.items():
         assert name == metric.NAME and metric.BETTER in ("higher", "lower", "retrained")
         figures = {row.metric for row in metric.rows(whole)}
