@@ -29,13 +29,14 @@ class Published:
 
 
 ECO = Published(
-    detect={"kind": "classifier", "tune": True, "epochs": 30},
+    detect={"kind": "classifier", "tune": True, "epochs": 30, "max_false_positive_rate": 0.002},
     intervene=[
         Zeroed(share=670 / 4096, shares={"tofu-05": 881 / 4096, "tofu-10": 1000 / 4096}),
     ],
     differs=(
         "the classifier is a LoRA-tuned MiniLM with a head for each cluster, not RoBERTa-base with "
-        "one; a threshold calibrated for one false alarm in a thousand, not a score of 0.99",
+        "one; a threshold calibrated for one false alarm in five hundred (most everyday prompts "
+        "are trained on, and the others vouch for no less), not a score of 0.99",
         "it is trained on the given forget rows, not on the questions that are asked",
         "entities are the target's own names and capitalised phrases, not those of an NER model",
         "k is the figure for 1, 5 or 10 % of TOFU (670, 881, 1000 of 4096 dimensions), for others "
