@@ -10,6 +10,7 @@ from benchmarks.table import markdown
 Lines = tuple[list[str], list[list[str]]]  # a heading, and lines of as many cells
 UTILITY, PARTS = "model_utility", "utility_parts"
 SCORED = ("probability", "truth_ratio", QUALITY)  # they stand on likelihoods, not on answers
+_HUGE = 1e5  # nobody reads the digits of more
 _MARKUP = re.compile(r"[\\`*_\[\]<>]")
 
 
@@ -26,9 +27,11 @@ def interval(row: Row) -> str:
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Writes a figure between 0 and 1; one that its decimals would hide, by its magnitude."""
-    if value and abs(value) < 0.5 * 10**-digits:
-        return f"{value:.0e}".replace("e-0", "e-").replace("-", "−")
+    """Writes a figure; one that its decimals would hide, or that hides them, by its magnitude."""
+    if value and (abs(value) < 0.5 * 10**-digits or abs(value) >= _HUGE):
+        return re.sub(r"e([-+])0*", lambda m: f"e{m[1].strip('+')}", f"{value:.0e}").replace(
+            "-", "−"
+        )
     return f"{value:.{digits}f}".replace("-", "−")
 
 

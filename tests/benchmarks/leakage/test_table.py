@@ -253,6 +253,9 @@ def test_numbers() -> None:
         "0.00", "1.00", "4e−3", "1e−20", "−0.50",
     ]  # fmt: skip
     assert number(0.9949, 3) == "0.995"
+    assert [number(v) for v in (99_999.0, 42_060_400.0, -2e10, 1e5)] == [
+        "99999.00", "4e7", "−2e10", "1e5",
+    ]  # fmt: skip
     assert [short(v) for v in (0.0, 1e-20, 0.004, 0.005)] == ["0.00", "<0.01", "<0.01", "0.01"]
     assert [percent(v) for v in (None, 0.0, 0.001, 1.0)] == ["–", "0 %", "<1 %", "100 %"]
     assert escaped("a  b") == "a b"
