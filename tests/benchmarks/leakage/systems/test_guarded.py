@@ -17,10 +17,7 @@ from benchmarks.leakage.systems.guarded import Guarded, compiled
 from benchmarks.leakage.systems.interventions import CHECKED, INTERVENTIONS
 from benchmarks.leakage.systems.published import PUBLISHED
 from benchmarks.leakage.systems.worker import Worker
-from guard.detectors.calibration import needed
-from guard.detectors.classifier import _trained
 from guard.errors import DataError, GuardError
-from guard.everyday import everyday
 from guard.guard import Guard
 from guard.interventions import INTERVENTIONS as KINDS
 from guard.models import resolve
@@ -85,16 +82,6 @@ def test_what_a_check_would_stop_has_no_likelihood(folder: Path) -> None:
         worker._guarded_scores = lambda some: [(-float(len(one.answer)),) for one in some]  # type: ignore[method-assign]
         scores = worker.score(forced)
         assert scores == [(-float(len(a)),) if a in said else None for a in (told, other)]
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_shipped_prompts_can_vouch_for_a_published_threshold(name: str) -> None:
-    """Of those that a tuned encoder was trained on no score is held out."""
-    detect = PUBLISHED[name].detect
-    prompts = everyday(None)
-    left = [row for row in prompts if not (detect.get("tune") and _trained(row))]
-    rate = detect.get("max_false_positive_rate", 0.001)
-    assert len(left) >= needed(rate), f"{len(left)} of {len(prompts)}"
 
 
 def test_rows_are_for_their_owner_alone(folder: Path) -> None:
