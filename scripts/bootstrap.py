@@ -114,7 +114,8 @@ def packages(extras: str) -> None:
         say("pip's indexes lack the CPU build of torch; trying uv")
         pip("uv")
         command: list[str | Path] = [PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON]
-        run(*command, "--torch-backend=cpu", "--editable", requirement)
+        # pip compiles what it installs, uv only if told to.
+        run(*command, "--compile-bytecode", "--torch-backend=cpu", "--editable", requirement)
 
 
 def check() -> None:

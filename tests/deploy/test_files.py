@@ -102,6 +102,14 @@ def test_images_are_built_from_what_there_is(path: Path) -> None:
     assert text.count("USER guard") == len(re.findall(r"^ENTRYPOINT", text, re.M))
 
 
+@pytest.mark.parametrize("path", IMAGES, ids=name)
+def test_images_hold_bytecode(path: Path) -> None:
+    """Whom they run as may not write it: every start would compile vLLM in each process."""
+    before, _, after = path.read_text("utf-8").partition("USER guard")
+    assert "UV_COMPILE_BYTECODE=1" in before or "compileall" in before
+    assert "uv pip" not in after or "UV_COMPILE_BYTECODE=1" in before
+
+
 @pytest.mark.parametrize("path", COMPOSE, ids=name)
 def test_composed_services_hold_together(path: Path) -> None:
     project = yaml.safe_load(path.read_text("utf-8"))

@@ -4,8 +4,11 @@
 # `proxy` has no vLLM: it is for `guard proxy`, `guard guardrail` and every command but `guard serve`.
 
 FROM python:3.12-slim AS base
+# Bytecode is made here: `guard` may not write it, and without it each of an engine's processes
+# compiles vLLM and torch anew at every start.
 ENV PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
+    UV_COMPILE_BYTECODE=1 \
     HF_HUB_OFFLINE=1 \
     GUARD_CACHE=/var/cache/guard
 RUN apt-get update \
