@@ -11,7 +11,7 @@ from benchmarks import detection, interventions, objectives, output, overhead, t
 from benchmarks.join import join
 from benchmarks.leakage import command as leakage
 from benchmarks.result import RESULTS, ROOT, Result, read, write
-from benchmarks.table import fill
+from benchmarks.table import IN_BRIEF, fill
 from guard.ending import read_or_ended
 from guard.errors import GuardError
 
@@ -146,6 +146,9 @@ def _pages() -> list[Path]:
 
 def _readme(readme: Path, results: Path, *, check: bool) -> int:
     renderers = {name: module.table for name, module in BENCHMARKS.items()}
+    for name, module in BENCHMARKS.items():
+        if (brief := getattr(module, "brief", None)) is not None:
+            renderers[name + IN_BRIEF] = brief
     current = fill(readme, renderers, results, check=check)
     if check and not current:
         print(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.detection_table import table
+from benchmarks.detection_table import brief, table
 from benchmarks.experiment import Experiment
 from benchmarks.report import Run, say
 from benchmarks.result import Row
@@ -20,7 +20,7 @@ from benchmarks.suites.files import VARIABLE, data_folder
 from benchmarks.workers import Workers
 from guard.errors import GuardError
 
-__all__ = ["DESCRIPTION", "HELP", "options", "run", "table"]
+__all__ = ["DESCRIPTION", "HELP", "brief", "options", "run", "table"]
 
 HELP = "how well the guard tells what is to be forgotten"
 DESCRIPTION = """\

@@ -1,4 +1,4 @@
-"""The README's view of a detection result."""
+"""The views of a detection result: whole, and in brief for the README."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,19 +16,24 @@ Found = Mapping[tuple[str, str | None, str], Row]
 
 
 def table(result: Result) -> str:
-    """Renders a result for the README: what it does not hold is left out."""
-    found: Found = {(r.system, r.split, r.metric): r for r in result.rows if r.attack is None}
-    systems = [row.system for row in result.rows if row.split == f"{MAIN}: positives"]
-    sections = [
-        _systems(result, found, [*dict.fromkeys(systems)]),
-        _suites(found),
-        _evasions(result),
-        _latency(found),
-    ]
+    """Renders a result: what it does not hold is left out."""
+    found = _found(result)
+    sections = [_systems(result, found), _suites(found), _evasions(result), _latency(found)]
     return "\n".join([*filter(None, sections), setting(result), ""])
 
 
-def _systems(result: Result, found: Found, systems: Sequence[str]) -> str:
+def brief(result: Result) -> str:
+    """Renders of a result only how the systems compare."""
+    return "\n".join([_systems(result, _found(result)), setting(result), ""])
+
+
+def _found(result: Result) -> Found:
+    return {(row.system, row.split, row.metric): row for row in result.rows if row.attack is None}
+
+
+def _systems(result: Result, found: Found) -> str:
+    split = f"{MAIN}: positives"
+    systems = dict.fromkeys(row.system for row in result.rows if row.split == split)
     if not systems:
         return ""
     header = ["TOFU forget10", "paraphrases found", "other authors flagged", "at 0.1 % FPR",

@@ -1,8 +1,9 @@
 """Markdown tables from committed results, and their place in the README.
 
 A section starts with ``<!-- results:NAME -->`` and ends with ``<!-- /results -->``; what stands
-between is written from ``benchmarks/results/NAME.json`` by the benchmark's own renderer. A full run
-of a part of a benchmark is BENCHMARK-PART.
+between is written from ``benchmarks/results/NAME.json`` by the benchmark's own renderer;
+``<!-- results:NAME in brief -->`` has the part of it that most people read. A full run of a part of
+a benchmark is BENCHMARK-PART.
 """
 
 import re
@@ -14,7 +15,10 @@ from guard.errors import GuardError
 
 Render = Callable[[Result], str]
 
-_SECTION = re.compile(r"(<!-- results:([\w-]+) -->\n)(.*?)(<!-- /results -->)", re.DOTALL)
+IN_BRIEF = " in brief"
+_SECTION = re.compile(
+    rf"(<!-- results:([\w-]+)({IN_BRIEF})? -->\n)(.*?)(<!-- /results -->)", re.DOTALL
+)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -68,8 +72,11 @@ def filled(text: str, renderers: Mapping[str, Render], results: Path) -> str:
     def section(match: re.Match[str]) -> str:
         name = match[2]
         benchmark, _, part = name.partition("-")
-        if benchmark not in renderers:
-            raise GuardError(f"<!-- results:{name} -->: known are {', '.join(renderers)}")
+        form = benchmark + (match[3] or "")
+        if form not in renderers:
+            raise GuardError(
+                f"<!-- results:{name}{match[3] or ''} -->: known are {', '.join(renderers)}"
+            )
         result = read(results / f"{name}.json")
         fits = (
             result.suite.removeprefix("full: ").startswith("part")
@@ -81,7 +88,7 @@ def filled(text: str, renderers: Mapping[str, Render], results: Path) -> str:
                 f"{results / name}.json: holds a {result.suite} run of {result.benchmark}; "
                 f"shown are only full runs of {benchmark}"
             )
-        return f"{match[1]}{renderers[benchmark](result)}{match[4]}"
+        return f"{match[1]}{renderers[form](result)}{match[5]}"
 
     return _SECTION.sub(section, text)
 
@@ -91,7 +98,7 @@ def fill(readme: Path, renderers: Mapping[str, Render], results: Path, *, check:
 
     Args:
         readme: The file.
-        renderers: How each benchmark's result is shown.
+        renderers: How each benchmark's result is shown, and how in brief.
         results: The folder of the results.
         check: Change nothing.
 

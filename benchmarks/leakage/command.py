@@ -14,6 +14,7 @@ from benchmarks.leakage import protocol
 from benchmarks.leakage.attacks import ATTACKS, Attack
 from benchmarks.leakage.attacks.drawn import Drawn
 from benchmarks.leakage.attacks.sampling import Sampling
+from benchmarks.leakage.brief import brief
 from benchmarks.leakage.case import Loaded, Source
 from benchmarks.leakage.fluent import reader_of
 from benchmarks.leakage.measure import Missed, measure
@@ -30,7 +31,7 @@ from benchmarks.world import MODELS, models_folder
 from guard.errors import DataError, GuardError
 from guard.registry import nearest
 
-__all__ = ["DESCRIPTION", "HELP", "extent", "options", "run", "table"]
+__all__ = ["DESCRIPTION", "HELP", "brief", "extent", "options", "run", "table"]
 
 HELP = "what still leaks, under which attack, at what cost"
 DESCRIPTION = """\

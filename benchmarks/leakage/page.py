@@ -14,7 +14,8 @@ from markupsafe import Markup
 from benchmarks.leakage.plots import curves, plane
 from benchmarks.leakage.rest import rest_tables
 from benchmarks.leakage.shown import NEAR, RETRAINED, TARGET, Shown, asked, suites
-from benchmarks.leakage.table import legend, systems_table, told_table
+from benchmarks.leakage.table import legend, systems_table
+from benchmarks.leakage.told import told_table
 from benchmarks.leakage.written import interval, percent, short
 from benchmarks.result import Result, write_text
 from benchmarks.table import setting

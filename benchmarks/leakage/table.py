@@ -1,7 +1,5 @@
 """Markdown tables of a leakage result: a line for each system, and one for each attack."""
 
-from collections.abc import Mapping
-
 from benchmarks.leakage.rest import rest_tables, side_by_side
 from benchmarks.leakage.shown import (
     FORGET,
@@ -12,18 +10,20 @@ from benchmarks.leakage.shown import (
     asked,
     suites,
 )
+from benchmarks.leakage.told import told_table
 from benchmarks.leakage.written import (
     UTILITY,
     Lines,
     escaped,
     markdown_of,
+    measured,
     noted,
     percent,
     shares,
     short,
     spread,
 )
-from benchmarks.result import Result, Row
+from benchmarks.result import Result
 from benchmarks.table import setting
 
 # Heading, metric and split of a figure that is shown with its interval.
@@ -34,14 +34,11 @@ FIGURES = (
     ("utility", UTILITY, "kept"),
 )
 PARAPHRASE = "paraphrase"
-TOLD = "entity_leakage"
-_COUNTS = (1, 4, 16, 64)  # of answers, that leak@k is shown for
 _FOLDED = "<details><summary>All else that was measured</summary>\n"
-_TOLD = 0.02  # of what tells an answer: more counts
 
 
 def table(result: Result) -> str:
-    """Renders a result for the README and the terminal: systems, what they told, and attacks."""
+    """Renders a result for docs/ and the terminal: systems, what they told, and attacks."""
     parts = []
     found = suites(result)
     for shown in found:
@@ -89,80 +86,7 @@ def systems_table(shown: Shown) -> Lines:
                 percent(shown.most(system, "failed")),
             ]
         )
-    held = [at for at in range(len(header)) if at == 0 or any(line[at] != "–" for line in lines)]
-    return [header[at] for at in held], [[line[at] for at in held] for line in lines]
-
-
-def told_table(shown: Shown) -> Lines:
-    """Returns the heading and the lines of the table of names, dates and numbers, and of samples.
-
-    Systems of which neither was measured under an attack have no line.
-    """
-    counts = [k for k in shown.counts if k in _COUNTS] or shown.counts
-    header = [
-        "names, dates and numbers told", "as learned", "most under", "there",
-        f"attacks above {percent(_TOLD)}", "most above retrained",
-        *(f"leak@{k}" for k in counts),
-        *([f"leak@{shown.draws} of any attack, most above retrained"] if shown.draws > 1 else []),
-    ]  # fmt: skip
-    yard = _told(shown, RETRAINED)
-    lines = []
-    for system in shown.ranked():
-        rows = _told(shown, system)
-        curve = dict(shown.curve(system))
-        if not rows and not curve:
-            continue
-        most = max(rows, key=lambda attack: rows[attack].value, default=None)
-        if most is not None and not rows[most].value:
-            most = None  # then all of them would be it
-        above = sum(row.value > _TOLD for row in rows.values())
-        lines.append(
-            [
-                system,
-                spread(shown.get(system, TOLD)),
-                "–" if most is None else asked(most),
-                "–" if most is None else f"{spread(rows[most])}{_cases(rows[most])}",
-                f"{above} of {len(rows)}" if rows else "–",
-                "–" if system == RETRAINED else _above(rows, yard),
-                *(spread(curve.get(k)) for k in counts),
-                *([_drawn(shown, system)] if shown.draws > 1 else []),
-            ]
-        )
-    return header, lines
-
-
-def _cases(row: Row) -> str:
-    """Writes how many cases a figure stands on."""
-    return "" if row.n is None else f" [{row.n} case{'s' * (row.n != 1)}]"
-
-
-def _told(shown: Shown, system: str) -> dict[str, Row]:
-    """What a system tells of names, dates and numbers, by attack."""
-    found = {attack: shown.get(system, TOLD, FORGET, attack) for attack in shown.attacks if attack}
-    return {attack: row for attack, row in found.items() if row is not None}
-
-
-def _above(rows: Mapping[str, Row], yard: Mapping[str, Row]) -> str:
-    """Writes under which attack a system tells most more than the retrained model."""
-    excess = {attack: row.value - yard[attack].value for attack, row in rows.items()
-              if attack in yard}  # fmt: skip
-    if not excess:
-        return "–"
-    most = max(excess, key=lambda attack: excess[attack])
-    return f"{_signed(excess[most])}, {asked(most)}" if excess[most] else "0"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
-
-
-def _drawn(shown: Shown, system: str) -> str:
-    """Writes under which attack leak@k is most above the retrained model's, and how much it is."""
-    found = shown.drawn(system) if system != RETRAINED else None
-    if found is None:
-        return "–"
-    there = "" if found.yard is None else f" beside {short(found.yard.value)}"
-    return f"{_signed(found.excess)}: {short(found.row.value)}{there}, {asked(found.attack)}"
+    return measured(header, lines)
 
 
 def attacks_tables(shown: Shown) -> list[Lines]:

@@ -52,6 +52,12 @@ def markdown_of(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return markdown([*map(escaped, header)], [[*map(escaped, line)] for line in lines])
 
 
+def measured(header: Sequence[str], lines: Sequence[Sequence[str]]) -> Lines:
+    """Leaves out the columns in which no line has a figure; the first names the lines."""
+    held = [at for at in range(len(header)) if at == 0 or any(line[at] != "–" for line in lines)]
+    return [header[at] for at in held], [[line[at] for at in held] for line in lines]
+
+
 def escaped(name: str) -> str:
     """Writes a name so that Markdown shows it as it is."""
     return _MARKUP.sub(lambda match: f"\\{match[0]}", " ".join(name.split()))

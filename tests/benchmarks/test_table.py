@@ -46,6 +46,15 @@ def test_an_empty_section_is_filled(results: Path) -> None:
     assert "took 1.5 s" in filled(SECTION.replace("old\n", ""), RENDERERS, results)
 
 
+def test_a_section_may_be_in_brief(results: Path) -> None:
+    brief = SECTION.replace("overhead -->", "overhead in brief -->")
+    forms = RENDERERS | {"overhead in brief": lambda result: "in a word\n"}
+    both = filled(SECTION + brief, forms, results)
+    assert both == (SECTION.replace("old", "took 1.5 s") + brief.replace("old", "in a word"))
+    with pytest.raises(GuardError, match=r"results:overhead in brief -->: known are overhead$"):
+        filled(brief, RENDERERS, results)
+
+
 def test_drift_is_seen_and_mended(results: Path, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(SECTION, "utf-8")

@@ -10,13 +10,12 @@ from benchmarks.leakage.systems import SYSTEMS
 from benchmarks.leakage.table import (
     FIGURES,
     PARAPHRASE,
-    TOLD,
     attacks_tables,
     cell,
     systems_table,
     table,
-    told_table,
 )
+from benchmarks.leakage.told import TOLD, told_table
 from benchmarks.leakage.written import escaped, number, percent, short
 from benchmarks.metrics import METRICS
 from benchmarks.metrics.figures import KEPT
