@@ -1,7 +1,7 @@
 """A leakage result in brief: a line for each system, of what most people ask first."""
 
-from benchmarks.leakage.shown import QUALITY, RETAIN, Shown, suites
-from benchmarks.leakage.told import ABOVE, TOLD, above, telling
+from benchmarks.leakage.shown import QUALITY, RETAIN, RETRAINED, TARGET, Shown, suites
+from benchmarks.leakage.told import ABOVE, TOLD, above, excess, telling
 from benchmarks.leakage.written import (
     UTILITY,
     Lines,
@@ -32,7 +32,8 @@ def brief(result: Result) -> str:
 def brief_table(shown: Shown) -> Lines:
     """Returns the heading and the lines: what is told of the forgotten, and what the rest costs.
 
-    What was measured of none of the systems has no column.
+    Those systems are first that tell least more than the retrained model under any attack; the
+    models that are compared with are last. What was measured of none of them has no column.
     """
     header = [
         "system", f"forget {shown.leaks}", "names, dates and numbers told", ABOVE,
@@ -52,6 +53,14 @@ def brief_table(shown: Shown) -> Lines:
             spread(shown.get(system, "unchanged", RETAIN)),
             percent(shown.most(system, "failed")),
         ]
-        for system in shown.ranked()
+        for system in _ordered(shown)
     ]
     return measured(header, lines)
+
+
+def _ordered(shown: Shown) -> list[str]:
+    def place(system: str) -> tuple[bool, float]:
+        yardstick = system in (RETRAINED, TARGET)
+        return yardstick, 0.0 if yardstick else max(excess(shown, system).values(), default=0.0)
+
+    return sorted(shown.ranked(), key=place)

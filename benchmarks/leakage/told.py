@@ -1,7 +1,5 @@
 """What a system tells of names, dates and numbers: beside the retrained model, and by samples."""
 
-from collections.abc import Mapping
-
 from benchmarks.leakage.shown import FORGET, RETRAINED, Shown, asked
 from benchmarks.leakage.written import Lines, percent, short, spread
 from benchmarks.result import Row
@@ -67,13 +65,18 @@ def telling(shown: Shown, system: str) -> str:
 
 def above(shown: Shown, system: str) -> str:
     """Writes under which attack a system tells most more than the retrained model."""
-    yard: Mapping[str, Row] = {} if system == RETRAINED else told(shown, RETRAINED)
-    excess = {attack: row.value - yard[attack].value for attack, row in told(shown, system).items()
-              if attack in yard}  # fmt: skip
-    if not excess:
+    over = excess(shown, system)
+    if not over:
         return "–"
-    most = max(excess, key=lambda attack: excess[attack])
-    return f"{_signed(excess[most])}, {asked(most)}" if excess[most] else "0"
+    most = max(over, key=lambda attack: over[attack])
+    return f"{_signed(over[most])}, {asked(most)}" if over[most] else "0"
+
+
+def excess(shown: Shown, system: str) -> dict[str, float]:
+    """Returns by how much a system tells more than the retrained model, by attack."""
+    yard = {} if system == RETRAINED else told(shown, RETRAINED)
+    return {attack: row.value - yard[attack].value for attack, row in told(shown, system).items()
+            if attack in yard}  # fmt: skip
 
 
 def _signed(value: float) -> str:

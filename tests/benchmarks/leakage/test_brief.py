@@ -27,7 +27,7 @@ def test_it_is_what_the_whole_tables_say(shown: Shown) -> None:
     found, systems, told = map(
         _by_system, (brief_table(shown), systems_table(shown), told_table(shown))
     )
-    assert list(found) == list(systems)
+    assert found.keys() == systems.keys()
     alike = 0
     for system, cells in found.items():
         for heading, cell in cells.items():
@@ -36,6 +36,23 @@ def test_it_is_what_the_whole_tables_say(shown: Shown) -> None:
                 assert cell == whole[heading], (system, heading)
                 alike += cell != "–"
     assert alike
+
+
+def test_who_tells_least_is_first_and_the_yardsticks_are_last() -> None:
+    def of(system: str, attack: str, told: float, words: float) -> list[Row]:
+        row = Row(system=system, split="s: forget", metric=TOLD, attack=attack, value=told)
+        return [row, row.model_copy(update={"metric": "rouge_l", "value": words})]
+
+    rows = [
+        *of("target", "typos", 1.0, 1.0),
+        *of("wordy", "typos", 0.0, 0.9),
+        *of("telling", "typos", 0.5, 0.1),
+        *of("retrained", "typos", 0.25, 0.2),
+        *of("silent", "typos", 0.0, 0.0),
+    ]
+    (one,) = suites(RESULT.model_copy(update={"rows": tuple(rows)}))
+    order = [line[0] for line in brief_table(one)[1]]
+    assert order == ["silent", "wordy", "telling", "retrained", "target"]
 
 
 def test_no_system_is_left_out_and_no_column_is_empty(shown: Shown) -> None:
