@@ -33,7 +33,8 @@ example:
 
 _JOIN = """\
 Join parts of a full run, each the result of `--only` or the like, into one result: a benchmark that
-takes too long for one day. Every part has measured the yardsticks too, which must agree.
+takes too long for one day. Every part has measured the yardsticks too, which must agree. A part may
+add systems, and attacks on systems that are there.
 
 example:
   python -m benchmarks join one.json two.json --out benchmarks/results/objectives.json

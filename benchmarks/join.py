@@ -1,10 +1,10 @@
-"""One result from several: a long benchmark may be measured system by system, on several days.
+"""One result from several: a long benchmark may be measured in parts, on several days.
 
 Every part has measured what the others are compared with (the target, the retrained model) anew;
 that has to have come out the same. Where a figure stands, its part says where it was taken.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.result import Part, Result, Row, read
@@ -19,8 +19,8 @@ def join(paths: Sequence[Path], extent: Callable[[Result], str]) -> Result:
     """Joins results of one benchmark.
 
     Args:
-        paths: Their files, themselves joined perhaps; of a system that several have measured, the
-            first one's figures stand.
+        paths: Their files, themselves joined perhaps. Of what several have measured, the first
+            one's figures stand; a later one may add systems, and attacks on those that are there.
         extent: How much of the benchmark a result is, by its rows.
 
     Returns:
@@ -41,17 +41,19 @@ def join(paths: Sequence[Path], extent: Callable[[Result], str]) -> Result:
         if other.suite != first.suite:
             raise GuardError(f"{path}: suite: is {other.suite!r}; {paths[0]} is {first.suite!r}")
     rows: dict[tuple[str | None, ...], Row] = {}
-    parts = []
+    parts: list[Part] = []
     for path, result in zip(paths, results, strict=True):
         known = {row.system for row in rows.values()}
+        asked = {(row.system, row.attack) for row in rows.values()}
+        added: dict[str, dict[str, None]] = {}  # attacks on known systems, in order
         for row in result.rows:
-            if row.system not in known:
-                rows[_key(row)] = row
-            elif (held := rows.get(_key(row))) is None or not _alike(held, row):
+            held = rows.get(_key(row))
+            if row.system in known and row.attack and (row.system, row.attack) not in asked:
+                added.setdefault(row.system, {})[row.attack] = None
+            elif row.system in known and (held is None or not _alike(held, row)):
                 raise GuardError(f"{path}: {row.system}: {row.metric}: differs from earlier parts")
-        for part in result.parts or (_as_part(result),):
-            new = tuple(system for system in part.systems if system not in known)
-            parts.append(part.model_copy(update={"systems": new}))
+            rows.setdefault(_key(row), row)
+        parts += _new(result, known, added)
     joined = first.model_copy(
         update={
             "rows": tuple(rows.values()),
@@ -61,6 +63,34 @@ def join(paths: Sequence[Path], extent: Callable[[Result], str]) -> Result:
         }
     )
     return joined.model_copy(update={"suite": extent(joined)})
+
+
+def _new(
+    result: Result, known: Collection[str], added: Mapping[str, Collection[str]]
+) -> Iterator[Part]:
+    """Yields the parts of a result, each with what is new in it.
+
+    Args:
+        result: Of one part, or joined.
+        known: The systems that earlier results have.
+        added: Attacks on them that none of those have.
+    """
+    own = result.parts or (_as_part(result),)
+    singled = {(s, a) for part in own for s in part.systems for a in part.attacks or ()}
+    for part in own:
+        new = [system for system in part.systems if system not in known]
+        if new or not part.attacks:
+            yield part.model_copy(update={"systems": tuple(new)})
+        by_attacks: dict[tuple[str, ...], list[str]] = {}
+        for system in part.systems:
+            gained = tuple(
+                attack for attack in added.get(system, ())
+                if (attack in part.attacks if part.attacks else (system, attack) not in singled)
+            )  # fmt: skip
+            if gained:
+                by_attacks.setdefault(gained, []).append(system)
+        for attacks, systems in by_attacks.items():
+            yield part.model_copy(update={"systems": tuple(systems), "attacks": attacks})
 
 
 def _as_part(result: Result) -> Part:
@@ -79,4 +109,5 @@ def _key(row: Row) -> tuple[str | None, ...]:
 
 def _alike(one: Row, other: Row) -> bool:
     """Whether two parts found the same, times and memory apart."""
-    return one.metric in _OF_THE_MACHINE or abs(one.value - other.value) <= _NEAR
+    near = _NEAR * max(abs(one.value), 1)  # perplexities and truth ratios may be in the thousands
+    return one.metric in _OF_THE_MACHINE or abs(one.value - other.value) <= near

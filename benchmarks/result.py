@@ -81,6 +81,7 @@ class Part(Strict):
 
     Attributes:
         systems: Whose figures.
+        attacks: Under which attacks alone; all that there are of them where it is None.
         commit: As in `Result`, and so the rest.
         machine: Where it ran.
         versions: Of Python and the packages that matter.
@@ -88,6 +89,7 @@ class Part(Strict):
     """
 
     systems: tuple[str, ...]
+    attacks: tuple[str, ...] | None = None
     commit: str | None = None
     machine: Machine
     versions: dict[str, str]

@@ -47,8 +47,14 @@ def setting(result: Result) -> str:
     taken: dict[str, list[str]] = {}
     for part in result.parts:
         if part.systems:
-            taken.setdefault(_setting(part), []).extend(part.systems)
+            taken.setdefault(_setting(part), []).extend(f"{s}{_under(part)}" for s in part.systems)
     return " ".join(f"{', '.join(systems)}: {where}" for where, systems in taken.items())
+
+
+def _under(part: Part) -> str:
+    """Says that not all of a system is of a part; its attacks are too many to be named."""
+    some = len(part.attacks or ())
+    return f" under {some} attack{'s' if some > 1 else ''}" if some else ""
 
 
 def _setting(result: Result | Part) -> str:

@@ -87,6 +87,79 @@ def test_what_was_joined_is_joined_again(parts: list[Path], tmp_path: Path) -> N
     assert read(tmp_path / "all.json") == found
 
 
+def asked(commit: str, *attacks: str, **values: float) -> Result:
+    """A result of which every system was attacked so as well."""
+    made = part(commit, **values)
+    more = [row.model_copy(update={"attack": a}) for a in attacks for row in made.rows]
+    return made.model_copy(update={"rows": (*made.rows, *more)})
+
+
+def test_attacks_on_what_is_there_are_added(tmp_path: Path) -> None:
+    made = [
+        asked("aaa", "paraphrase", target=0.9, ga=0.1),
+        asked("bbb", "base64", target=0.9, ga=0.1, npo=0.2),
+        asked("ccc", "paraphrase", "turns", "rot13", target=0.9),
+    ]
+    paths = [tmp_path / f"{n}.json" for n in range(3)]
+    for result, path in zip(made, paths, strict=True):
+        write(result, path)
+    every = [
+        (("target", "ga"), None, "aaa"),
+        (("npo",), None, "bbb"),
+        (("target", "ga"), ("base64",), "bbb"),
+        ((), None, "ccc"),
+        (("target",), ("turns", "rot13"), "ccc"),
+    ]
+    found = join(paths, extent)
+    assert [(p.systems, p.attacks, p.commit) for p in found.parts] == every
+    assert {row.attack for row in found.rows if row.system == "target"} == {
+        None, "paraphrase", "base64", "turns", "rot13",
+    }  # fmt: skip
+    said = setting(found)
+    assert "npo, target under 1 attack, ga under 1 attack: 2 cores of A CPU" in said
+    assert "target under 2 attacks: 2 cores" in said
+    write(join(paths[:2], extent), both := tmp_path / "both.json")
+    assert [(p.systems, p.attacks, p.commit) for p in join([both, paths[2]], extent).parts] == every
+    assert [p for p in join([both, both], extent).parts if p.attacks] == [found.parts[2]]  # once
+    first = join([paths[2], both], extent)  # what was joined may come later, too
+    assert [(p.systems, p.attacks, p.commit) for p in first.parts] == [
+        (("target",), None, "ccc"), (("ga",), None, "aaa"),
+        (("npo",), None, "bbb"), (("ga",), ("base64",), "bbb"), (("target",), ("base64",), "bbb"),
+    ]  # fmt: skip
+    assert {(r.system, r.attack) for r in first.rows} == {(r.system, r.attack) for r in found.rows}
+
+
+def test_what_was_asked_as_it_is_is_no_attack_more(tmp_path: Path) -> None:
+    whole = asked("aaa", "paraphrase", target=0.9)
+    write(whole.model_copy(update={"rows": whole.rows[1:]}), tmp_path / "0.json")
+    write(whole, tmp_path / "1.json")
+    with pytest.raises(GuardError, match="differs from earlier parts"):
+        join([tmp_path / "0.json", tmp_path / "1.json"], extent)
+
+
+def test_an_attack_that_was_measured_is_not_measured_otherwise(tmp_path: Path) -> None:
+    """Neither another value of it nor another figure is taken from a later part."""
+    held = asked("aaa", "paraphrase", target=0.9)
+    for change in ({"value": 0.5}, {"metric": "another"}):
+        rows = (*held.rows[:-1], held.rows[-1].model_copy(update=change))
+        write(held, tmp_path / "0.json")
+        write(held.model_copy(update={"rows": rows}), tmp_path / "1.json")
+        with pytest.raises(GuardError, match=r"1\.json: target: .*: differs from earlier parts"):
+            join([tmp_path / "0.json", tmp_path / "1.json"], extent)
+
+
+@pytest.mark.parametrize(("value", "fits"), [(808.0, True), (790.0, False)])
+def test_large_figures_are_alike_by_their_size(value: float, fits: bool, tmp_path: Path) -> None:
+    write(part("aaa", target=815.0), tmp_path / "0.json")
+    write(part("bbb", target=value), tmp_path / "1.json")
+    paths = [tmp_path / "0.json", tmp_path / "1.json"]
+    if fits:
+        assert join(paths, extent).rows[0].value == 815
+    else:
+        with pytest.raises(GuardError, match="differs from earlier parts"):
+            join(paths, extent)
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [
