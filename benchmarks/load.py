@@ -94,7 +94,7 @@ class Client:
             folder: The model's folder, for its tokenizer.
             prompts: What to ask, as chats, greedily.
             concurrency: How many requests are under way at any time.
-            tokens: How many tokens each answer must have: the end-of-text token is ignored.
+            tokens: How many tokens each answer must have: none may end before.
 
         Raises:
             EngineError: vLLM's client is not installed whole, or refused to start.
@@ -109,6 +109,8 @@ class Client:
                 *("--dataset-name=sharegpt", f"--dataset-path={dataset}", "--disable-shuffle"),
                 *(f"--num-prompts={len(prompts)}", "--no-oversample"),
                 *(f"--sharegpt-output-len={tokens}", "--ignore-eos", "--temperature=0"),
+                # A guard that steers an answer hears no wish that its end be ignored.
+                f"--extra-body={json.dumps({'min_tokens': tokens})}",
                 *(f"--max-concurrency={concurrency}", "--save-detailed", "--disable-tqdm"),
             ]
             try:
