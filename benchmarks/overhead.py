@@ -7,26 +7,24 @@ all are asked the same.
 """
 
 import argparse
-import re
 import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.decide import NAMES, REMEMBERED, UNSEEN, decide_rows
+from benchmarks.decide import decide_rows
 from benchmarks.guards import compiled_with, policies
 from benchmarks.kept import Kept
 from benchmarks.load import Client
+from benchmarks.overhead_table import METRICS, RATIO, brief, table
 from benchmarks.prompts import Prompts
 from benchmarks.report import Run, say
-from benchmarks.result import Result, Row
-from benchmarks.table import figure, markdown, setting
+from benchmarks.result import Row
 from benchmarks.turns import FULL, QUICK, SYSTEMS, Turn, blocks, take_turns, warm_up
 from guard.demo.__main__ import compiled
-from guard.errors import GuardError
 from guard.guard import Guard
 
-__all__ = ["DESCRIPTION", "HELP", "options", "run", "served_rows", "table"]
+__all__ = ["DESCRIPTION", "HELP", "brief", "options", "run", "served_rows", "table"]
 
 HELP = "what the guard costs"
 DESCRIPTION = """\
@@ -39,11 +37,7 @@ example:
   python -m benchmarks overhead --memory memory/ --resume kept/ --out overhead.json
 """
 
-METRICS = ("throughput", "ttft", "itl")
 UNITS = {"throughput": "requests_per_s", "ttft": "ttft_ms", "itl": "itl_ms"}
-RATIO = "guarded/plain"
-_SPLIT = re.compile(r"(?:(?P<policy>.*): )?concurrency (?P<users>\d+), (?P<traffic>.*)")
-_OLD = "corrupt"  # what was measured when there was one policy, and no split named it
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -123,41 +117,6 @@ def served_rows(policy: str, turns: Sequence[Turn]) -> list[Row]:
     return [*rows, Row(system="all", split=policy, metric="failed", value=0, n=answered)]
 
 
-def table(result: Result) -> str:
-    """Renders a result for the README."""
-    found = {(row.system, row.split, row.metric): row for row in result.rows}
-    splits = dict.fromkeys(row.split or "" for row in result.rows if row.system == RATIO)
-    ratios = []
-    for traffic, users, policy, split in sorted((_parts(split) for split in splits), key=_order):
-        rows = [found.get((RATIO, split, f"{metric}_ratio")) for metric in METRICS]
-        cells = ["–" if row is None else figure(row, "×") for row in rows]
-        ratios.append([policy, traffic, str(users), *cells])
-    header = [
-        "policy", "traffic", "concurrency", "throughput", "time to first token",
-        "between tokens",
-    ]  # fmt: skip
-    kinds = [(NAMES, "names settle it"), (UNSEEN, "unseen text"), (REMEMBERED, "remembered text")]
-    decisions = [
-        [
-            label,
-            figure(found["guard.decide", kind, "decide_ms"], "ms"),
-            figure(found["guard.decide", kind, "decide_ms_p99"], "ms"),
-        ]
-        for kind, label in kinds
-    ]
-    pairs = next(row.n for row in result.rows if row.system == RATIO)
-    counts = [row for row in result.rows if row.metric == "failed"]
-    asked, failed = sum(row.n or 0 for row in counts), sum(row.value for row in counts)
-    return "\n".join(
-        [
-            markdown(header, ratios),
-            markdown(["one decision", "median", "99 %"], decisions),
-            f"Guarded divided by plain: median of {pairs} pairs (lowest to highest); "
-            f"{asked} requests, {failed:.0f} failed. {setting(result)}\n",
-        ]
-    )
-
-
 def _sound(policy: str, turns: Sequence[Turn]) -> bool:
     """Whether the turns can be told of: figures would leave out what failed."""
     failures = [failure for turn in turns for failure in turn.done.failures]
@@ -172,22 +131,6 @@ def _sound(policy: str, turns: Sequence[Turn]) -> bool:
     if failures or misjudged:
         say("no figures: they would leave out what failed")
     return not failures and not misjudged
-
-
-def _parts(split: str) -> tuple[str, int, str, str]:
-    match = _SPLIT.fullmatch(split)
-    if match is None:
-        raise GuardError(
-            f"overhead: split {split!r} is not of the form 'corrupt: concurrency 8, …'"
-        )
-    return match["traffic"], int(match["users"]), match["policy"] or _OLD, split
-
-
-def _order(parts: tuple[str, int, str, str]) -> tuple[int, int]:
-    """By how much is flagged, then concurrency; interventions stay in their order."""
-    share = {"none flagged": 0, "all flagged": 100}
-    traffic, users, *_ = parts
-    return share.get(traffic, 10), users
 
 
 def _row(system: str, split: str, metric: str, values: Sequence[float]) -> Row:

@@ -12,8 +12,8 @@ from benchmarks.__main__ import main
 from benchmarks.decide import NAMES, REMEMBERED, UNSEEN, decide_rows
 from benchmarks.load import Load
 from benchmarks.prompts import BACKGROUND, texts
-from benchmarks.result import RESULTS, ROOT, Result, Row, read
-from benchmarks.turns import FULL, QUICK, SYSTEMS, Case, Turn
+from benchmarks.result import ROOT, Row, read
+from benchmarks.turns import QUICK, SYSTEMS, Case, Turn
 from guard.demo.__main__ import compiled
 from guard.encoder import Encoder
 from tests.benchmarks.turns import Marking, load_of
@@ -47,37 +47,6 @@ def test_where_all_is_refused_there_is_no_time_between_tokens() -> None:
     rows = {(row.system, row.metric) for row in overhead.served_rows("refuse", turns)}
     assert not any(metric.startswith("itl") for _, metric in rows)
     assert ("guarded/plain", "ttft_ratio") in rows
-
-
-def test_table(full_result: Result) -> None:
-    text = overhead.table(full_result)
-    assert text.count("×1.00 (1.00 to 1.00) | ×1.00 (1.00 to 1.00)") == 2 * len(FULL.cases)
-    assert "| corrupt | 10 % flagged | 16 |" in text
-    assert "| unseen text | 1.25 ms | 1.25 ms |" in text
-    assert "median of 3 pairs" in text and "324 requests, 0 failed" in text
-    assert "2 cores of A CPU, 23.5 GiB" in text
-    shown = [line.split(" | ")[1:3] for line in text.splitlines() if "flagged" in line]
-    traffic = ["none flagged", "10 % flagged", "all flagged"]
-    assert shown == [[kind, n] for kind in traffic for n in ("1", "16", "32") for _ in range(2)]
-
-
-def test_a_figure_that_there_is_none_of_is_a_dash(full_result: Result) -> None:
-    rows = tuple(row for row in full_result.rows if row.metric != "itl_ratio")
-    text = overhead.table(full_result.model_copy(update={"rows": rows}))
-    assert text.count("| – |") == 2 * len(FULL.cases)
-
-
-def test_a_result_of_one_policy_still_renders() -> None:
-    """The benchmark measured the demo's own policy once, and named no intervention."""
-    rows = [
-        row.model_copy(update={"split": (row.split or "").removeprefix("corrupt: ")})
-        for row in overhead.served_rows("corrupt", [turn(system, 1.0) for system in SYSTEMS])
-    ]
-    old = read(RESULTS / "overhead.json")
-    decisions = [row for row in old.rows if row.system == "guard.decide"]
-    text = overhead.table(old.model_copy(update={"rows": (*rows, *decisions)}))
-    assert "| corrupt | 10 % flagged | 8 | ×1.00" in text
-    assert "flagged |" in overhead.table(old)
 
 
 @pytest.fixture
