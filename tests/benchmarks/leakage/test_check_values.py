@@ -6,7 +6,6 @@ the other figures. Computed with transformers, of the guard's own corruptions an
 
 import re
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks.metrics.likelihoods import normalised
-from benchmarks.world import World
+from benchmarks.world import MODELS, World, models_folder
 from guard.interventions.corruptions import corrupt
 from tests.published import published
 
@@ -25,10 +24,11 @@ NEAR = 0.02
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    models = Path(published("tofu")).parent / "models"
-    if not (models / "tofu-mini").is_dir():
-        pytest.skip("the adapters of tofu-mini are not here")
-    return World(Path(published("tofu")), models)
+    data = published("tofu")
+    models = models_folder(None) or data.parent / "models"
+    if not (adapter := models / "tofu-mini" / "target").is_dir():
+        pytest.skip(f"{adapter}: no adapter there, it is not shipped; set {MODELS}")
+    return World(data, models)
 
 
 @pytest.fixture(scope="module")
