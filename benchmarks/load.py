@@ -108,8 +108,8 @@ class Client:
                 *("--backend=openai-chat", "--endpoint=/v1/chat/completions"),
                 *("--dataset-name=sharegpt", f"--dataset-path={dataset}", "--disable-shuffle"),
                 *(f"--num-prompts={len(prompts)}", "--no-oversample"),
-                *(f"--sharegpt-output-len={tokens}", "--ignore-eos", "--temperature=0"),
-                # A guard that steers an answer hears no wish that its end be ignored.
+                *(f"--sharegpt-output-len={tokens}", "--temperature=0"),
+                # Not --ignore-eos: a guard that steers an answer does not hear it.
                 f"--extra-body={json.dumps({'min_tokens': tokens})}",
                 *(f"--max-concurrency={concurrency}", "--save-detailed", "--disable-tqdm"),
             ]
