@@ -9,6 +9,8 @@ from guard.guard import Guard
 from guard.proxy import standing
 from guard.proxy.counting import Counter
 from guard.proxy.said import Said, said
+from guard.proxy.schemas import restating
+from guard.proxy.sse import DONE, Event
 from guard.proxy.standing import Filler, shortened
 from tests.proxy.ask import WAYS, Way, answer, events
 from tests.proxy.bundles import REFUSAL
@@ -199,3 +201,38 @@ def test_prompts_that_begin_alike_are_asked_alike(counter: Counter) -> None:
 )  # fmt: skip
 def test_little_is_asked_for_unless_it_is_an_error(body: Any, wanted: Any) -> None:
     assert shortened(body, 2, "max_tokens", 100) == wanted
+
+
+def chunk(used: bool, **choice: Any) -> Event:
+    usage = {"usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}}
+    named = {"system_fingerprint": "x"} if choice["finish_reason"] else {}
+    return Event({"id": "a", **named, "choices": [choice], **(usage if used else {})})
+
+
+@pytest.mark.parametrize("used", ["never", "by each chunk", "by the last"])
+@pytest.mark.parametrize("holder", ["delta", None], ids=["chat", "completions"])
+def test_a_server_that_is_behind_makes_no_other_refusal(holder: str | None, used: str) -> None:
+    """It tells all its words with the end, where it else tells one by one."""
+
+    def streamed(behind: bool) -> list[Event]:
+        each, last = used == "by each chunk", used != "never"
+
+        def say(text: str) -> dict[str, Any]:
+            return {"delta": {"content": text}} if holder else {"text": text}
+
+        more: dict[str, Any] = {} if holder else {"stop_reason": None}
+        found = [
+            chunk(each, index=0, delta={"role": "assistant", "content": ""}, finish_reason=None)
+        ] * bool(holder)
+        if not behind:
+            found.append(chunk(each, index=0, **say("He"), finish_reason=None, **more))
+        end = say("Hello" if behind else "llo") if behind or not holder else {"delta": {}}
+        found.append(chunk(last, index=0, **end, finish_reason="length", stop_reason=None))
+        if each:
+            found.append(Event({"id": "a", "choices": [], "usage": found[-1].data["usage"]}))
+        return [*found, Event(DONE)]
+
+    speaks = Said("I know nothing.", ("I", " know", " nothing"), ".", 5)
+    wanted, told = (restating.stream(streamed(behind), speaks, holder) for behind in (False, True))
+    assert "Hello" not in str(told)
+    assert told == wanted

@@ -50,10 +50,12 @@ def stream(events: Sequence[Event], said: Said, holder: str | None) -> list[Even
                 middles.setdefault(number, one)
     if not ends:
         raise OutputError("the upstream server broke off")
+    # Whether each chunk tells what is spent, or the last one alone.
+    spends = any("usage" in chunk for chunk in (*begun, *after))
     count, told = len(ends), begun
     for done, piece in enumerate(said.pieces, 1):
         for number, end in ends.items():
-            chunk = _said(middles.get(number) or _middle(end), holder, piece)
+            chunk = _said(middles.get(number) or _middle(end, holder, spends), holder, piece)
             told.append({**chunk, **spent(chunk, min(done, said.tokens) * count)})
     for end in ends.values():
         choice = _put(end["choices"][0], holder, said.last, said)
@@ -81,11 +83,15 @@ def _opens(choice: dict[str, Any], holder: str | None) -> bool:
     return holder is not None and "role" in (choice.get(holder) or {})
 
 
-def _middle(end: dict[str, Any]) -> dict[str, Any]:
-    """A chunk as it is before the end, where there was none."""
-    choice = {name: one for name, one in end["choices"][0].items() if name != "stop_reason"}
-    made = {name: one for name, one in end.items() if name not in ("usage", "system_fingerprint")}
-    return {**made, "choices": [{**choice, "finish_reason": None}]}
+def _middle(end: dict[str, Any], holder: str | None, spends: bool) -> dict[str, Any]:
+    """A chunk as it is before the end: a server that is behind tells all its tokens with that."""
+    choice = {**end["choices"][0], "finish_reason": None}
+    if holder is None and "stop_reason" in choice:
+        choice["stop_reason"] = None  # vLLM's completions name it in each chunk, chats in the last
+    else:
+        choice.pop("stop_reason", None)
+    left = ("system_fingerprint",) if spends else ("system_fingerprint", "usage")
+    return {**{name: one for name, one in end.items() if name not in left}, "choices": [choice]}
 
 
 def _said(chunk: dict[str, Any], holder: str | None, text: str) -> dict[str, Any]:
