@@ -2,13 +2,14 @@
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard.errors import InterventionError, ModelError
 from guard.identity import identify
+from guard.steering.together import Batch, alone
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +59,9 @@ class Assistant:
     Attributes:
         size: How many tokens it knows.
         limit: How many tokens it can read; None where there is no limit.
-        read: How many it has read, over all requests: what it has cost.
+        read: How many it has read, over all requests.
+        passes: How often it was run for them: what it has cost.
+        together: Whether it can read on in several texts at once.
 
     Raises:
         ModelError: It cannot be loaded, or not be run token by token.
@@ -102,7 +105,12 @@ class Assistant:
         self.size: int = self._model.get_input_embeddings().weight.shape[0]
         text = self._model.config.get_text_config()
         self.limit: int | None = getattr(text, "max_position_embeddings", None)
-        self.read = 0
+        # Positions have to be told where a text is padded; and where what a token is turned into
+        # depends on the longest text, that is another request's doing.
+        self.together = {"attention_mask", "position_ids"} <= named.keys() and not any(
+            kind == "longrope" or "dynamic" in kind for kind in _rope_types(text)
+        )
+        self.read = self.passes = 0
 
     def forward(self, tokens: Sequence[int], state: Any) -> "torch.Tensor":
         """Reads tokens behind those of a state, which takes them in; logits after the last."""
@@ -113,7 +121,21 @@ class Assistant:
                 piece = torch.tensor([list(tokens[start : start + _PIECE])], device=self._device)
                 made = self._model(piece, past_key_values=state, use_cache=True, **self._last)
                 self.read += piece.shape[1]
+                self.passes += 1
             logits: torch.Tensor = made.logits[0, -1].float()
+        return logits
+
+    def forward_each(self, tokens: Sequence[int], batch: Batch) -> "torch.Tensor":
+        """Reads a token more in each of several texts; logits after them, float32 [n, size]."""
+        import torch
+
+        with torch.inference_mode():
+            made = self._model(
+                **batch.reading(tokens), past_key_values=batch.cache, use_cache=True, **self._last
+            )
+            self.read += len(tokens)
+            self.passes += 1
+            logits: torch.Tensor = made.logits[:, -1].float()
         return logits
 
 
@@ -129,8 +151,8 @@ class Reader:
 
     def __init__(self, assistant: Assistant) -> None:
         self.assistant = assistant
+        self.state: Any = None  # of what it has seen: a `DynamicCache`, or a place in a batch
         self._seen: list[int] = []
-        self._state: Any = None
         self._logits: torch.Tensor | None = None
 
     def __call__(self, tokens: Sequence[int]) -> "torch.Tensor":
@@ -145,20 +167,38 @@ class Reader:
         from transformers import DynamicCache
 
         tokens = list(tokens)
-        if not tokens or min(tokens) < 0 or max(tokens) >= self.assistant.size:
+        if not self._readable(tokens):
             raise InterventionError("the assistant cannot read this text: a token is not its own")
         if tokens == self._seen and self._logits is not None:
             return self._logits
         kept = min(_common(self._seen, tokens), len(tokens) - 1)
-        state = self._state if kept else None
+        state, surplus = alone(self.state) if kept else None, len(self._seen) - kept
+        self.forget()  # should reading fail, nothing is taken for read
         if state is None:
-            state, kept = DynamicCache(), 0  # whole layers, so that any of it can be taken back
-        elif surplus := len(self._seen) - kept:
+            state = DynamicCache()  # whole layers, so that any of it can be taken back
+        elif surplus:
             state.crop(-surplus)
-        self._seen, self._state = [], None  # should reading fail, nothing is taken for read
-        self._logits = self.assistant.forward(tokens[kept:], state)
-        self._seen, self._state = tokens, state
-        return self._logits
+        logits = self.assistant.forward(tokens[kept:], state)
+        self.take(tokens, state, logits)
+        return logits
+
+    def goes_on(self, tokens: Sequence[int]) -> bool:
+        """Whether a text is what it has seen, and one token more."""
+        seen = len(self._seen)
+        return (
+            len(tokens) == seen + 1 > 1 and self._seen == [*tokens[:-1]] and self._readable(tokens)
+        )
+
+    def take(self, tokens: Sequence[int], state: Any, logits: "torch.Tensor") -> None:
+        """Remembers what was read, and what it has led to."""
+        self._seen, self.state, self._logits = list(tokens), state, logits
+
+    def forget(self) -> None:
+        """Takes nothing for read."""
+        self._seen, self.state, self._logits = [], None, None
+
+    def _readable(self, tokens: Sequence[int]) -> bool:
+        return len(tokens) > 0 and min(tokens) >= 0 and max(tokens) < self.assistant.size
 
 
 @cache
@@ -204,6 +244,14 @@ def _merged(model: Any, adapter: str) -> Any:
     if strange := [*result.missing_keys, *result.unexpected_keys]:
         raise ModelError(f"{adapter}: does not fit the assistant: {min(strange)}")
     return both.merge_and_unload()
+
+
+def _rope_types(config: Any) -> Iterator[str]:
+    """How a model turns its positions into rotations; one kind, or one for each kind of layer."""
+    told = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    for one in (told, *told.values()):
+        if isinstance(one, dict):
+            yield str(one.get("rope_type") or one.get("type") or "")
 
 
 def _common(one: list[int], two: list[int]) -> int:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +59,17 @@ class Steering(ABC):
 
         Raises:
             GuardError: It cannot be had; the engine does not start then.
+        """
+
+    @classmethod  # noqa: B027  (most kinds have nothing that is cheaper for several)
+    def ahead(cls, rows: "Sequence[tuple[Self, Sequence[int], Sequence[int]]]") -> None:
+        """Does for several requests at once what their calls would do one by one.
+
+        Called before them, where there are several. It may be left out: what the calls make of the
+        logits is the same without, up to the rounding of floats.
+
+        Args:
+            rows: The steering of each, its prompt and its answer so far.
         """
 
     @abstractmethod

@@ -17,13 +17,15 @@ learned by heart, no token but the right one would pass the first.
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from guard.errors import InterventionError, ModelError
 from guard.steering.assistant import Assistant, Reader, shared
 from guard.steering.base import Engine, Steering
 from guard.steering.pieces import served_tokenizer
+from guard.steering.together import read_together
 from guard.steering.vocabulary import NONE, Crossing, cross
 
 if TYPE_CHECKING:
@@ -61,6 +63,16 @@ class Offset(Steering):
         for part in parts:
             for model in filter(None, (part["assistant"], part["base"])):
                 _placed(model["folder"], model["adapter"], model["sha256"], engine)
+
+    @classmethod
+    def ahead(cls, rows: Sequence[tuple[Self, Sequence[int], Sequence[int]]]) -> None:
+        """Has the assistants read the last token of all answers at once."""
+        readings = []
+        for steering, prompt, output in rows:
+            for view in steering._views.values():
+                with suppress(Exception):  # met again, and told, in the request's own call
+                    readings.append((view.reader, view.context(prompt, output)))
+        read_together(readings)
 
     def __call__(
         self, prompt: Sequence[int], output: Sequence[int], logits: "torch.Tensor"
@@ -131,7 +143,7 @@ class _View:
         """
         import torch
 
-        logits = self.reader(self._context(prompt, output))
+        logits = self.reader(self.context(prompt, output))
         if logits.isnan().any():
             raise InterventionError("the assistant's logits are no numbers")
         ignorant = logits.logsumexp(0) - math.log(len(logits))
@@ -139,8 +151,8 @@ class _View:
         # Some models rule out tokens that they have no use for; that is no opinion either.
         return values.where(values > -torch.inf, ignorant), self.known
 
-    def _context(self, prompt: Sequence[int], output: Sequence[int]) -> list[int]:
-        """What the assistant reads: all, or the prompt and the answer's end where it cannot.
+    def context(self, prompt: Sequence[int], output: Sequence[int]) -> list[int]:
+        """The text that the assistant reads: all, or prompt and answer's end where it cannot.
 
         Raises:
             InterventionError: Not even the prompt fits.

@@ -53,6 +53,7 @@ class Rows:
         self.engine = engine
         self.failures: Counter[str] = Counter()
         self._rows: dict[int, Row] = {}
+        self._one_by_one: set[str] = set()  # kinds that failed at several requests at once
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -122,13 +123,29 @@ class Rows:
             logits: Float [n, vocabulary].
             places: Whose each of the n rows is; without, each is that of its number.
         """
-        if places is None:
-            for place, row in self._rows.items():
-                self._steer(row, logits[place])
-        else:
-            for number, place in enumerate(places):
-                if place in self._rows:
-                    self._steer(self._rows[place], logits[number])
+        numbers = ((place, place) for place in self._rows) if places is None else enumerate(places)
+        rows = [(self._rows[place], logits[n]) for n, place in numbers if place in self._rows]
+        self._ahead([row for row, _ in rows if not row.failed and not _untold(row)])
+        for row, its in rows:
+            self._steer(row, its)
+
+    def _ahead(self, rows: Sequence[Row]) -> None:
+        """Does for several requests at once what is cheaper so."""
+        kinds: dict[type[Steering], list[tuple[Steering, Sequence[int], Sequence[int]]]] = {}
+        for row in rows:
+            for steering in row.steerings:
+                kinds.setdefault(type(steering), []).append((steering, row.prompt, row.output))
+        for kind, some in kinds.items():
+            if len(some) < 2 or kind.kind in self._one_by_one:
+                continue
+            try:
+                kind.ahead(some)
+            except Exception as error:  # nobody's request: each is steered as if it were alone
+                self._one_by_one.add(kind.kind)
+                logger.warning(
+                    "guard: steering %r failed for several requests at once (%s): now one by one",
+                    kind.kind, type(error).__name__,
+                )  # fmt: skip
 
     def _steer(self, row: Row, logits: "torch.Tensor") -> None:
         import torch
@@ -136,7 +153,7 @@ class Rows:
         kind = "tokens"
         try:
             if not row.failed:
-                if row.output and row.output[-1] < 0:
+                if _untold(row):
                     raise InterventionError("the engine has not told the last token")
                 for steering in row.steerings:
                     kind = steering.kind
@@ -154,6 +171,11 @@ class Rows:
         row.failed = True
         self.failures[kind] += 1
         logger.error("guard: steering %r failed (%s): answer ended", kind, type(error).__name__)
+
+
+def _untold(row: Row) -> bool:
+    """Whether the engine has left out the answer's last token."""
+    return len(row.output) > 0 and row.output[-1] < 0
 
 
 @lru_cache(maxsize=8)

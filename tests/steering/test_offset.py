@@ -282,6 +282,46 @@ def test_requests_do_not_disturb_one_another(
             assert close(again, rows[0])
 
 
+@pytest.mark.parametrize("base", [None, "base"])
+def test_answers_that_go_on_at_once_are_read_at_once(
+    folder: Path, served: Engine, v: torch.Tensor, base: str | None
+) -> None:
+    made = plan(folder / "assistant", base and folder / base)
+    steerings = [Offset([made], served) for _ in range(3)]
+    prompts = [PROMPT, PROMPT[::-1], PROMPT[:9]]
+    answers = [TOKENIZER.encode(text)[:20] for text in TEXTS]
+    models = {view.assistant for view in steerings[0]._views.values()}
+    for length in range(15):
+        rows = [*zip(steerings, prompts, (answer[:length] for answer in answers), strict=True)]
+        before = sum(model.passes for model in models)
+        Offset.ahead(rows)
+        found = [v.clone() for _ in rows]
+        for (steering, prompt, answer), logits in zip(rows, found, strict=True):
+            steering(prompt, answer, logits)
+        if length:  # a prompt is read by itself
+            assert sum(model.passes for model in models) - before == len(models)
+        for (_, prompt, answer), logits in zip(rows, found, strict=True):
+            alone = v.clone()
+            Offset([made], served)(prompt, answer, alone)
+            assert close(logits, alone)
+
+
+def test_one_that_cannot_be_read_does_not_keep_others_from_it(short: Path, v: torch.Tensor) -> None:
+    steerings = [Offset([plan(short)], engine(short)) for _ in range(3)]
+    long = (PROMPT * 9)[: len(PROMPT) + 100 - ROOM + 1]
+    (view,) = steerings[0]._views.values()
+    for length in range(5):
+        answer = [n % SIZE for n in range(200 if length > 2 else length)]
+        rows = [(one, p, answer) for one, p in zip(steerings, (PROMPT, long, PROMPT), strict=True)]
+        Offset.ahead(rows)
+        before = view.assistant.passes
+        for number in (0, 2):
+            steerings[number](PROMPT, answer, v.clone())
+        assert view.assistant.passes == before or length in (0, 3)
+    with pytest.raises(InterventionError, match="too long for the assistant"):
+        steerings[1](long, answer, v.clone())
+
+
 def test_an_assistant_is_loaded_once_for_all_requests(folder: Path, served: Engine) -> None:
     Offset.warm(served, [plan(folder / "assistant", folder / "base")])
     views = [Offset([plan(folder / "assistant")], served)._views for _ in range(2)]

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import pytest
 import torch
@@ -46,12 +46,30 @@ class Counting(Steering):
         logits[1] += sum(prompt) + 10 * sum(output) + 100 * len(output)
 
 
+class Sociable(Steering):
+    """Keeps whom it was asked about at once, and fails at that where it is told to."""
+
+    kind = "sociable"
+    asked: ClassVar[list[list[int]]] = []
+    fails: ClassVar[bool] = False
+
+    @classmethod
+    def ahead(cls, rows: Sequence[tuple[Self, Sequence[int], Sequence[int]]]) -> None:
+        cls.asked.append([prompt[0] for _, prompt, _ in rows])
+        if cls.fails:
+            raise RuntimeError("She was born in Skarvik")
+
+    def __call__(self, prompt: Sequence[int], output: Sequence[int], logits: torch.Tensor) -> None:
+        logits[1] += prompt[0]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def toys() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("guard.steering.penalize.vocabulary", lambda engine: VOCABULARY)
         patch.setitem(STEERINGS._loaded, "brittle", Brittle)
         patch.setitem(STEERINGS._loaded, "counting", Counting)
+        patch.setitem(STEERINGS._loaded, "sociable", Sociable)
         yield
 
 
@@ -230,3 +248,51 @@ def test_without_an_end_of_its_own_a_request_takes_the_models() -> None:
     logits = torch.zeros(1, SIZE)
     rows.apply(logits)
     assert only_end(logits[0])
+
+
+@pytest.fixture
+def sociable(monkeypatch: pytest.MonkeyPatch) -> type[Sociable]:
+    monkeypatch.setattr(Sociable, "asked", [])
+    return Sociable
+
+
+def test_what_is_cheaper_for_several_is_done_for_those_that_are_steered(
+    sociable: type[Sociable],
+) -> None:
+    rows, failing = Rows(ENGINE), [1]
+    some: Plans = {"sociable": [{}]}
+    rows.add(0, some, [10], [], END)
+    rows.apply(torch.zeros(1, SIZE))
+    assert sociable.asked == [], "one by itself"
+    rows.add(1, {"counting": [{}]}, [11], [], END)
+    rows.add(2, {**some, "counting": [{}]}, [12], [], END)
+    rows.add(3, some, [13], [5, -1], END)  # its last token is not known
+    rows.add(4, {"brittle": [{}], **some}, [14], failing, END)
+    rows.apply(torch.zeros(5, SIZE))
+    assert sociable.asked.pop() == [10, 12, 14]
+    failing.append(3)
+    rows.apply(torch.zeros(5, SIZE))
+    assert sociable.asked.pop() == [10, 12, 14]
+    rows.apply(torch.zeros(5, SIZE))
+    assert sociable.asked.pop() == [10, 12], "one was ended"
+    rows.apply(torch.zeros(2, SIZE), [2, 7])
+    assert sociable.asked == []
+    rows.apply(torch.zeros(3, SIZE), [2, 7, 0])
+    assert sociable.asked.pop() == [12, 10]
+
+
+def test_where_that_fails_each_is_steered_by_itself(
+    sociable: type[Sociable], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sociable, "fails", True)
+    rows = Rows(ENGINE)
+    for place in range(2):
+        rows.add(place, {"sociable": [{}]}, [10 + place], [], END)
+    for _ in range(3):
+        logits = torch.zeros(2, SIZE)
+        rows.apply(logits)
+        assert logits[:, 1].tolist() == [10, 11]
+    assert not rows.failures, "nobody was failed"
+    assert sociable.asked == [[10, 11]], "it is not tried again"
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "'sociable'" in told and "RuntimeError" in told and "Skarvik" not in told
