@@ -18,10 +18,12 @@ from benchmarks.kept import Kept
 from benchmarks.load import Client
 from benchmarks.overhead_table import METRICS, RATIO, brief, table
 from benchmarks.prompts import Prompts
+from benchmarks.renew import earlier, renewed
 from benchmarks.report import Run, say
 from benchmarks.result import Row
 from benchmarks.turns import FULL, QUICK, SYSTEMS, Turn, blocks, take_turns, warm_up
 from guard.demo.__main__ import compiled
+from guard.errors import GuardError
 from guard.guard import Guard
 
 __all__ = ["DESCRIPTION", "HELP", "brief", "options", "run", "served_rows", "table"]
@@ -35,6 +37,7 @@ for the output check. Time `Guard.decide` as well.
 
 example:
   python -m benchmarks overhead --memory memory/ --resume kept/ --out overhead.json
+  python -m benchmarks overhead --only refuse --renew overhead.json --out overhead.json
 """
 
 UNITS = {"throughput": "requests_per_s", "ttft": "ttft_ms", "itl": "itl_ms"}
@@ -50,12 +53,19 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--resume", type=Path, metavar="FOLDER",
         help="keep each policy's figures there, and do not measure again what is there",
     )  # fmt: skip
+    parser.add_argument(
+        "--renew", type=Path, metavar="PATH",
+        help="an earlier full result: what is measured now takes its place there",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints and writes; returns the exit status."""
     measured = Run("overhead", args)
     size = QUICK if args.quick else FULL
+    if args.renew and args.quick:
+        raise GuardError("--renew: a --quick run is a trial, and takes the place of nothing")
+    before = earlier(args.renew, args.seed) if args.renew else None
     chosen = policies(args.memory, args.only or size.policies)
     kept = Kept(args.resume, "overhead", size.suite, args.seed)
     found = {name: rows for name in chosen if (rows := kept.read(name)) is not None}
@@ -84,7 +94,10 @@ def run(args: argparse.Namespace) -> int:
             kept.write(name, found[name])
     rows = [row for name in chosen for row in found[name]]
     suite = "full: part" if args.only and not args.quick else size.suite
-    measured.finish(suite, [*rows, *decisions], table)
+    measured.finish(
+        suite, [*rows, *decisions], table,
+        within=lambda fresh: renewed(before, fresh, [*chosen]) if before else fresh,
+    )  # fmt: skip
     return 0
 
 

@@ -35,6 +35,7 @@ class Run:
         table: Callable[[Result], str],
         check: Callable[[Result], None] = lambda result: None,
         notes: Iterable[str] = (),
+        within: Callable[[Result], Result] = lambda result: result,
     ) -> Result:
         """Prints the result, as JSON or rendered by `table`, and writes it where it is wanted.
 
@@ -44,6 +45,7 @@ class Run:
             table: Renders a result.
             check: Raises where the result may not be shown.
             notes: What a reader of the figures should know.
+            within: Puts the run into a larger result, which is shown and written in its place.
 
         Returns:
             The result.
@@ -61,6 +63,7 @@ class Run:
             notes=tuple(dict.fromkeys(notes)),
         )
         check(result)
+        result = within(result)
         sys.stdout.write(result.to_json() if args.json else table(result))
         if args.out is not None:
             write(result, args.out)

@@ -12,7 +12,7 @@ from benchmarks.__main__ import main
 from benchmarks.decide import NAMES, REMEMBERED, UNSEEN, decide_rows
 from benchmarks.load import Load
 from benchmarks.prompts import BACKGROUND, texts
-from benchmarks.result import ROOT, Row, read
+from benchmarks.result import ROOT, Row, read, write
 from benchmarks.turns import QUICK, SYSTEMS, Case, Turn
 from guard.demo.__main__ import compiled
 from guard.encoder import Encoder
@@ -112,6 +112,53 @@ def test_it_goes_on_with_what_was_measured(
     assert "refuse: measured before" in capsys.readouterr().err
     told = [row.split for row in read(out).rows if row.metric == "failed"]
     assert told == POLICIES
+
+
+def test_one_policy_can_be_measured_anew(
+    measured: Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, out = tmp_path / "whole.json", tmp_path / "out.json"
+    measured(ALL)
+    assert main(["overhead", "--out", str(whole)]) == 0
+    before = read(whole)
+    measured(
+        [turn(s, t, case) for case in QUICK.cases for s, t in zip(SYSTEMS, (1, 3), strict=True)]
+    )
+    renew = ["overhead", "--only", "corrupt", "--out", str(out), "--renew"]
+    for _ in range(2):
+        capsys.readouterr()
+        assert main([*renew, str(whole)]) == 0
+        found = read(out)
+        assert found.suite == "full"
+        mine = {r.value for r in found.rows if r.metric == "ttft_ratio" and "corrupt" in r.split}
+        assert mine == {3.0}
+        others = [row for row in found.rows if not (row.split or "").startswith("corrupt")]
+        assert others == [r for r in before.rows if not (r.split or "").startswith("corrupt")]
+        assert len(found.rows) == len(before.rows)
+        assert found.rows[-1].system == "guard.decide"
+        assert [r.split for r in found.rows if r.metric == "failed"] == POLICIES, "in their order"
+        kept, new = found.parts
+        assert {*kept.systems} == {*POLICIES} - {"corrupt"} and new.systems == ("corrupt",)
+        assert "penalize" in (told := capsys.readouterr().out) and "×3.00" in told
+        whole.write_text(out.read_text("utf-8"), "utf-8")  # and again
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"suite": "quick"}, "suite"), ({"seed": 5}, "seed"), ({"benchmark": "output"}, "benchmark")],
+)
+def test_what_is_no_full_result_is_not_renewed(
+    measured: Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any, said: str
+) -> None:
+    taken, whole = measured(ALL), tmp_path / "whole.json"
+    assert main(["overhead", "--out", str(whole)]) == 0
+    taken.clear()
+    write(read(whole).model_copy(update=change), whole)
+    assert main(["overhead", "--only", "corrupt", "--renew", str(whole)]) == 2
+    assert f"{whole}: {said}: must be" in capsys.readouterr().err
+    assert main(["overhead", "--quick", "--renew", str(whole)]) == 2
+    assert "--renew: a --quick run" in capsys.readouterr().err
+    assert not taken, "nothing is measured in vain"
 
 
 @pytest.mark.parametrize(
