@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guard.steering import together
 from guard.steering.assistant import Assistant, Reader
 from guard.steering.together import Place, read_together
 from tests.steering.assistants import byte_level, from_scratch, loaded, write
@@ -102,7 +103,44 @@ def test_the_state_of_those_who_stay_together_is_not_copied(model: Assistant) ->
     del readers[0], texts[0]
     second = on()
     assert second is not first
-    assert len(second) == 2 and 0 in second.padding.tolist(), "no more padding than they need"
+    assert len(second) == 2 and 0 in second.padding, "no more padding than they need"
+
+
+def batches(readers: list[Reader]) -> dict[int, set[int]]:
+    """Which readers are together, by the tokens that each of them takes."""
+    found: dict[int, set[int]] = {}
+    for number, reader in enumerate(readers):
+        if isinstance(reader.state, Place):
+            found.setdefault(reader.state.batch.cache.get_seq_length(), set()).add(number)
+    return found
+
+
+def test_a_long_text_does_not_make_others_as_long(model: Assistant) -> None:
+    """One long prompt would take the memory of as many as there are."""
+    readers, texts = begun(model, 3, 254, 255, 256, 400, 510)
+    for _ in range(2):
+        for text in texts:
+            text.append(1)
+        read_together(zip(readers, texts, strict=True))
+        for reader, text in zip(readers, texts, strict=True):
+            assert close(reader(text), Reader(model)(text))
+    assert batches(readers) == {256: {0, 1}, 512: {2, 3, 4, 5}}
+
+
+def test_a_batch_is_of_a_limited_size(model: Assistant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "_MOST", 2 * 256)
+    readers, texts = begun(model, 3, 9, 4, 8, 5, 300, 301)
+    first: list[int | None] = []
+    for _ in range(3):
+        for text in texts:
+            text.append(1)
+        before = model.passes
+        read_together(zip(readers, texts, strict=True))
+        assert model.passes - before == 2, "two batches of two; those alone read by themselves"
+        for reader, text in zip(readers, texts, strict=True):
+            assert close(reader(text), Reader(model)(text))
+        held = [id(r.state.batch) if isinstance(r.state, Place) else None for r in readers]
+        assert held[:5] == (first := first or held[:5]), "who was together stays so"
 
 
 def test_one_who_left_does_not_see_what_the_others_read_since(model: Assistant) -> None:
