@@ -13,6 +13,7 @@ from guard.errors import GuardError
 _NEAR = 0.02  # other processors round otherwise, and an answer in a hundred is another
 _OF_THE_MACHINE = frozenset({"seconds", "memory"})
 _ONE = ("benchmark", "seed")
+SOME = "some systems or attacks"  # what a part says of itself that another may make up for
 
 
 def join(paths: Sequence[Path], extent: Callable[[Result], str]) -> Result:
@@ -38,7 +39,7 @@ def join(paths: Sequence[Path], extent: Callable[[Result], str]) -> Result:
                 raise GuardError(f"{path}: {field}: is not that of {paths[0]}")
         if "part" not in other.suite:
             raise GuardError(f"{path}: suite: is a {other.suite} run; give parts of a full one")
-        if other.suite != first.suite:
+        if _scope(other) != _scope(first):
             raise GuardError(f"{path}: suite: is {other.suite!r}; {paths[0]} is {first.suite!r}")
     rows: dict[tuple[str | None, ...], Row] = {}
     parts: list[Part] = []
@@ -63,6 +64,11 @@ def join(paths: Sequence[Path], extent: Callable[[Result], str]) -> Result:
         }
     )
     return joined.model_copy(update={"suite": extent(joined)})
+
+
+def _scope(result: Result) -> list[str]:
+    """What a part was measured on, but for how many systems and attacks it has."""
+    return [one for one in result.suite.removeprefix("part: ").split("; ") if one != SOME]
 
 
 def _new(

@@ -48,7 +48,8 @@ def setting(result: Result) -> str:
     for part in result.parts:
         if part.systems:
             taken.setdefault(_setting(part), []).extend(f"{s}{_under(part)}" for s in part.systems)
-    return " ".join(f"{', '.join(systems)}: {where}" for where, systems in taken.items())
+    between = "; " if any("," in name for names in taken.values() for name in names) else ", "
+    return " ".join(f"{between.join(names)}: {where}" for where, names in taken.items())
 
 
 def _under(part: Part) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.join import SOME
 from benchmarks.leakage import protocol
 from benchmarks.leakage.attacks import ATTACKS, Attack
 from benchmarks.leakage.attacks.drawn import Drawn
@@ -49,7 +50,6 @@ examples:
   python -m benchmarks leakage --list
 """
 SUITE = "tofu-mini"
-_SOME = "some systems or attacks"
 _NO_YARDSTICK = "no retrained model"
 # A trial, of a few minutes on two cores.
 QUICK_SIZE = 4
@@ -142,7 +142,7 @@ def extent(result: Result) -> str:
         held.setdefault(row.system, set()).update([row.attack] if row.attack else ())
     whole = all(held.get(name, set()) >= set(ATTACKS) for name in SYSTEMS if name != ENDPOINT)
     told = result.suite.removeprefix("part: ").split("; ")
-    left = [one for one in told if one != _SOME] if whole else told
+    left = [one for one in told if one != SOME] if whole else told
     return f"part: {'; '.join(left)}" if left else protocol.FULL
 
 
@@ -153,7 +153,7 @@ def _extent(
     told = protocol.extent(wanted, loaded, args.size, quick=args.quick)
     if told != protocol.FULL:
         return told
-    less = [_SOME] if args.system or args.attack or args.endpoint or missed else []
+    less = [SOME] if args.system or args.attack or args.endpoint or missed else []
     if any(suite.models.retrained is None for suite in loaded.suites):
         less.append(_NO_YARDSTICK)
     if args.attacked is not None:

@@ -6,7 +6,7 @@ import pytest
 
 from adapters.objectives import OBJECTIVES
 from benchmarks.__main__ import main
-from benchmarks.join import join
+from benchmarks.join import SOME, join
 from benchmarks.leakage import command as leakage
 from benchmarks.leakage.attacks import ATTACKS
 from benchmarks.leakage.systems import ENDPOINT, SYSTEMS
@@ -129,6 +129,28 @@ def test_attacks_on_what_is_there_are_added(tmp_path: Path) -> None:
     assert {(r.system, r.attack) for r in first.rows} == {(r.system, r.attack) for r in found.rows}
 
 
+def test_what_has_all_systems_is_joined_with_more_attacks(tmp_path: Path) -> None:
+    """The whole of a scope says nothing of missing systems any more; a part of that scope does."""
+    whole = asked("aaa", "paraphrase", target=0.9, ga=0.1)
+    drawn = asked("bbb", "paraphrase, 16 draws", target=0.9)
+    scope = "attacks on at most 8 cases of a split"
+    write(whole.model_copy(update={"suite": f"part: {scope}"}), tmp_path / "0.json")
+    for told in (f"{SOME}; {scope}", scope):
+        write(drawn.model_copy(update={"suite": f"part: {told}"}), tmp_path / "1.json")
+        found = join([tmp_path / "0.json", tmp_path / "1.json"], extent)
+        assert "paraphrase, 16 draws" in {row.attack for row in found.rows}
+    for told in (SOME, f"{SOME}; attacks on at most 16 cases of a split"):
+        write(drawn.model_copy(update={"suite": f"part: {told}"}), tmp_path / "1.json")
+        with pytest.raises(GuardError, match=r"1\.json: suite: is 'part: some systems"):
+            join([tmp_path / "0.json", tmp_path / "1.json"], extent)
+
+
+def test_systems_whose_names_hold_a_comma_are_told_apart(tmp_path: Path) -> None:
+    result = part("aaa", target=0.99, **{"adapter, int8": 0.5})
+    write(result, tmp_path / "0.json")
+    assert setting(join([tmp_path / "0.json"], extent)).startswith("target; adapter, int8: 2 cores")
+
+
 def test_what_was_asked_as_it_is_is_no_attack_more(tmp_path: Path) -> None:
     whole = asked("aaa", "paraphrase", target=0.9)
     write(whole.model_copy(update={"rows": whole.rows[1:]}), tmp_path / "0.json")
@@ -198,7 +220,7 @@ def test_all_objectives_are_the_whole() -> None:
 
 
 def test_all_systems_under_all_attacks_are_the_whole() -> None:
-    some = "part: some systems or attacks"
+    some = f"part: {SOME}"
     every = tuple(
         Row(system=system, attack=attack, split="s: forget", metric="rouge_l", value=0.1)
         for system in SYSTEMS
